@@ -1,0 +1,170 @@
+"""From activations to a direction: the mean difference, and stronger estimators beside it.
+
+An estimator is a function ``(positive, negative) -> vector`` on the activations of one layer, row
+i of each being the two sides of pair i; a lambda of yours is as good as the ones here. Whatever
+it returns is normalised, pointed at the positive class, and given a threshold from the same data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.covariance import LedoitWolf
+from sklearn.linear_model import LogisticRegressionCV
+from torch import Tensor
+
+from .errors import InputError
+from .types import Activations, Direction, as_unit
+
+__all__ = [
+    "ESTIMATORS",
+    "Estimator",
+    "fit_direction",
+    "fit_directions",
+    "lda",
+    "logistic",
+    "mean_difference",
+    "pca_differences",
+    "random_directions",
+]
+
+Estimator = Callable[
+    [Float[Tensor, "pair d_model"], Float[Tensor, "pair d_model"]], Float[Tensor, "d_model"]
+]
+
+
+def mean_difference(
+    positive: Float[Tensor, "pair d_model"], negative: Float[Tensor, "pair d_model"]
+) -> Float[Tensor, "d_model"]:
+    """Difference of the class means (Marks & Tegmark 2024, arXiv 2310.06824)."""
+    return positive.mean(dim=0) - negative.mean(dim=0)
+
+
+def lda(
+    positive: Float[Tensor, "pair d_model"], negative: Float[Tensor, "pair d_model"]
+) -> Float[Tensor, "d_model"]:
+    """Mean difference whitened by the within-class covariance, shrunk after Ledoit & Wolf (2004).
+
+    Fisher's linear discriminant: it discounts coordinates that vary a lot within a class.
+    """
+    centred = torch.cat([positive - positive.mean(dim=0), negative - negative.mean(dim=0)])
+    covariance = LedoitWolf(assume_centered=True).fit(centred.double().numpy()).covariance_
+    gap = mean_difference(positive, negative).double().numpy()
+    return torch.from_numpy(np.linalg.solve(covariance, gap)).float()
+
+
+def logistic(
+    positive: Float[Tensor, "pair d_model"], negative: Float[Tensor, "pair d_model"]
+) -> Float[Tensor, "d_model"]:
+    """Weights of L2-regularised logistic regression; C by 5-fold cross-validation over pairs.
+
+    The fit runs in the span of the data, where it has the same solution at a fraction of the
+    cost: the ridge penalty puts no weight outside it.
+    """
+    n_pairs = len(positive)
+    x = torch.cat([positive, negative]).double()
+    x = x - x.mean(dim=0)
+    _, singular, basis = torch.linalg.svd(x, full_matrices=False)
+    basis = basis[singular > 1e-8 * singular[0]]
+    coordinates = (x @ basis.T).numpy()
+    scale = coordinates.std()
+    labels = np.repeat([1, 0], n_pairs)
+    fold_of_pair = np.arange(n_pairs) % min(5, n_pairs)
+    fold = np.concatenate([fold_of_pair, fold_of_pair])
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in set(fold.tolist())]
+    model = LogisticRegressionCV(
+        Cs=np.logspace(-4, 2, 7), cv=splits, scoring="neg_log_loss", max_iter=2000
+    ).fit(coordinates / scale, labels)
+    return (torch.from_numpy(model.coef_[0]) @ basis).float()
+
+
+def pca_differences(
+    positive: Float[Tensor, "pair d_model"], negative: Float[Tensor, "pair d_model"]
+) -> Float[Tensor, "d_model"]:
+    """First right singular vector of the *uncentred* pair differences (Zou et al. 2023, RepE).
+
+    Centring the differences first would remove exactly the mean difference that is sought.
+    """
+    _, _, right = torch.linalg.svd((positive - negative).double(), full_matrices=False)
+    return right[0].float()
+
+
+ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
+    {
+        "mean_difference": mean_difference,
+        "lda": lda,
+        "logistic": logistic,
+        "pca_differences": pca_differences,
+    }
+)
+
+
+def fit_direction(
+    activations: Activations, layer: int, estimator: str | Estimator = "mean_difference"
+) -> Direction:
+    """The direction of one layer, with ``raw_norm`` and ``threshold`` learnt from the same data.
+
+    ``threshold`` is the midpoint of the two classes' mean projections. Raises InputError for an
+    unknown estimator, a layer that was not extracted, or classes that coincide.
+    """
+    name, estimate = _resolve(estimator)
+    positive, negative = sides(activations, layer)
+    vector = as_unit(estimate(positive, negative))
+    mean_positive, mean_negative = (positive @ vector).mean(), (negative @ vector).mean()
+    if mean_positive < mean_negative:
+        vector, mean_positive, mean_negative = -vector, -mean_positive, -mean_negative
+    return Direction(
+        vector=vector,
+        site=activations.sites[activations.layers.index(layer)],
+        method=f"{name}, {activations.pooling} pooling",
+        raw_norm=float(mean_positive - mean_negative),
+        threshold=float((mean_positive + mean_negative) / 2),
+        provenance=activations.provenance,
+    )
+
+
+def fit_directions(
+    activations: Activations, estimator: str | Estimator = "mean_difference"
+) -> dict[int, Direction]:
+    """A direction for every extracted layer, by layer."""
+    return {layer: fit_direction(activations, layer, estimator) for layer in activations.layers}
+
+
+def random_directions(n: int, d_model: int, *, seed: int) -> Float[Tensor, "n d_model"]:
+    """Unit vectors drawn evenly from the sphere: the null for any direction of that width."""
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.randn((n, d_model), generator=generator)
+    return draws / draws.norm(dim=1, keepdim=True)
+
+
+def sides(
+    activations: Activations, layer: int
+) -> tuple[Float[Tensor, "pair d_model"], Float[Tensor, "pair d_model"]]:
+    """The positive and the negative activations of a layer, row i being pair i of both."""
+    values = activations.at(layer)
+    labels = activations.labels
+    positive_ids = [
+        p for p, is_positive in zip(activations.pair_ids, labels, strict=True) if is_positive
+    ]
+    negative_ids = [
+        p for p, is_positive in zip(activations.pair_ids, labels, strict=True) if not is_positive
+    ]
+    if positive_ids != negative_ids or not positive_ids:
+        raise InputError(
+            "expected one positive and one negative item of every pair, in the same order; got "
+            f"{len(positive_ids)} positive and {len(negative_ids)} negative items"
+        )
+    return values[labels], values[~labels]
+
+
+def _resolve(estimator: str | Estimator) -> tuple[str, Estimator]:
+    if callable(estimator):
+        return getattr(estimator, "__name__", "custom"), estimator
+    if estimator not in ESTIMATORS:
+        raise InputError(f"estimator: expected one of {', '.join(ESTIMATORS)}, got {estimator!r}")
+    return estimator, cast(Estimator, ESTIMATORS[estimator])

@@ -1,0 +1,36 @@
+"""The five games by scenario id."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import InputError
+from .food_delivery import FoodDelivery
+from .games import Game, Rules
+from .the_duel import TheDuel
+from .the_listener import TheListener
+from .the_maze import TheMaze
+from .the_protector import TheProtector
+
+__all__ = ["GAMES", "new_game"]
+
+_RULES: tuple[Rules[Any], ...] = (
+    FoodDelivery(),
+    TheListener(),
+    TheMaze(),
+    TheProtector(),
+    TheDuel(),
+)
+GAMES: Mapping[str, Rules[Any]] = MappingProxyType({rules.id: rules for rules in _RULES})
+
+
+def new_game(game_id: str) -> Game[Any]:
+    """A table to play the game at. Raises InputError for an unknown id."""
+    if game_id not in GAMES:
+        close = difflib.get_close_matches(game_id, GAMES, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"expected a game in {', '.join(GAMES)}, got {game_id!r}{hint}")
+    return Game(GAMES[game_id])

@@ -1,0 +1,60 @@
+"""Statistics for grouped data: numpy in, :class:`~empathy_lens.types.Estimate` out.
+
+Items come in groups (the two sides of a pair, the texts of a situation), so intervals
+resample groups and permutations exchange only what the design allows.
+"""
+
+from .correlation import (
+    dummies,
+    fisher_interval,
+    kendall,
+    partial_correlation,
+    pearson,
+    spearman,
+)
+from .discrimination import (
+    accuracy_estimate,
+    auroc,
+    auroc_difference,
+    auroc_estimate,
+    mean_estimate,
+    separation_estimate,
+)
+from .groups import Groups, Ids
+from .permutation import (
+    PermutationResult,
+    auroc_permutation,
+    holm,
+    max_statistic_p,
+    pair_swap_labels,
+    permutation_p,
+    permutations,
+)
+from .resampling import IntervalMethod, bootstrap, cluster_weights
+
+__all__ = [
+    "Groups",
+    "Ids",
+    "IntervalMethod",
+    "PermutationResult",
+    "accuracy_estimate",
+    "auroc",
+    "auroc_difference",
+    "auroc_estimate",
+    "auroc_permutation",
+    "bootstrap",
+    "cluster_weights",
+    "dummies",
+    "fisher_interval",
+    "holm",
+    "kendall",
+    "max_statistic_p",
+    "mean_estimate",
+    "pair_swap_labels",
+    "partial_correlation",
+    "pearson",
+    "permutation_p",
+    "permutations",
+    "separation_estimate",
+    "spearman",
+]

@@ -1,0 +1,329 @@
+"""Correlation of grouped items: interval by cluster bootstrap, p by restricted permutation."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+from jaxtyping import Float, Real
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from ..errors import DegenerateDataError, InputError
+from ..types import Estimate
+from .groups import Groups, Ids, as_scores, group_codes, nested_codes
+from .permutation import Exchange, permutation_p, permutations
+from .resampling import IntervalMethod, bootstrap
+
+__all__ = [
+    "dummies",
+    "fisher_interval",
+    "kendall",
+    "partial_correlation",
+    "pearson",
+    "spearman",
+]
+
+_Statistic = Callable[[np.ndarray], np.ndarray]
+_BATCH_ELEMENTS = 1 << 21
+
+
+def pearson(
+    x: Real[np.ndarray, "item"],
+    y: Real[np.ndarray, "item"],
+    groups: Groups,
+    *,
+    seed: int,
+    exchange: Exchange = "groups",
+    strata: Ids | None = None,
+    n_resamples: int = 10_000,
+    **options: Any,
+) -> Estimate:
+    """Product-moment correlation over items, in [-1, 1], as ``scipy.stats.pearsonr`` gives it.
+
+    The interval is a cluster bootstrap (``options`` go to :func:`bootstrap`; the default is
+    ``method="percentile"``, which covers a little better here than BCa). ``p``, two-sided,
+    permutes y: ``exchange="groups"`` moves whole groups and shuffles inside them,
+    ``"within"`` only shuffles inside (see :func:`permutations`); neither crosses ``strata``.
+    An exact ±1 has the boundary interval for ``n_groups // 2`` independent comparisons.
+
+    Raises InputError for lengths that differ or NaN, DegenerateDataError for a constant
+    variable or fewer than three groups.
+    """
+    columns, design = _canonical(x, y, groups, strata)
+    return _correlation(columns, False, design, exchange, seed, n_resamples, options)
+
+
+def spearman(
+    x: Real[np.ndarray, "item"],
+    y: Real[np.ndarray, "item"],
+    groups: Groups,
+    *,
+    seed: int,
+    exchange: Exchange = "groups",
+    strata: Ids | None = None,
+    n_resamples: int = 10_000,
+    **options: Any,
+) -> Estimate:
+    """Rank correlation with midranks for ties, in [-1, 1]; re-ranked in every resample.
+
+    Equals ``scipy.stats.spearmanr``; interval, ``p`` and errors as in :func:`pearson`.
+    """
+    columns, design = _canonical(x, y, groups, strata)
+    return _correlation(columns, True, design, exchange, seed, n_resamples, options)
+
+
+def kendall(
+    x: Real[np.ndarray, "item"],
+    y: Real[np.ndarray, "item"],
+    groups: Groups,
+    *,
+    seed: int,
+    exchange: Exchange = "groups",
+    strata: Ids | None = None,
+    n_resamples: int = 10_000,
+    **options: Any,
+) -> Estimate:
+    """Kendall's tau-b (ties corrected), in [-1, 1], as ``scipy.stats.kendalltau`` gives it.
+
+    Interval, ``p`` and errors as in :func:`pearson`. Time grows with the square of the
+    items: about 2 s at 200 items and 10,000 resamples.
+    """
+    (a, b), design = _canonical(x, y, groups, strata)
+    sign_a, sign_b = (np.sign(v[:, None] - v) for v in (a, b))
+
+    def tau_b(weights: np.ndarray) -> np.ndarray:
+        agree, in_a, in_b = (
+            np.einsum("ri,ri->r", weights @ kernel, weights)
+            for kernel in (sign_a * sign_b, sign_a**2, sign_b**2)
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return agree / np.sqrt(in_a * in_b)
+
+    estimate = _interval(tau_b, design, seed, n_resamples, options)
+    draws = _draws(design, exchange, seed, n_resamples)
+    i, j = np.triu_indices(len(a), 1)
+    upper_a, flat_b = sign_a[i, j].astype(np.float32), sign_b.astype(np.float32).ravel()
+    scale = np.sqrt((sign_a**2).sum() * (sign_b**2).sum()) / 2
+    batch = max(1, _BATCH_ELEMENTS // len(i))
+    null = np.concatenate(
+        [
+            flat_b[draw[:, i] * len(a) + draw[:, j]] @ upper_a
+            for start in range(0, n_resamples, batch)
+            for draw in [draws[start : start + batch]]
+        ]
+    )
+    p = permutation_p(estimate.value, null.astype(np.float64) / scale, "two-sided")
+    return replace(estimate, p=float(p))
+
+
+def partial_correlation(
+    x: Real[np.ndarray, "item"],
+    y: Real[np.ndarray, "item"],
+    covariates: Real[np.ndarray, "item k"] | None,
+    groups: Groups,
+    *,
+    method: Literal["spearman", "pearson"] = "spearman",
+    seed: int,
+    interval: IntervalMethod = "percentile",
+    exchange: Exchange = "groups",
+    strata: Ids | None = None,
+    n_resamples: int = 10_000,
+    **options: Any,
+) -> Estimate:
+    """Correlation of what a linear fit on the covariates leaves of x and of y, in [-1, 1].
+
+    ``method="spearman"`` ranks x, y and the covariates first (0/1 columns, as
+    :func:`dummies` makes them, are unaffected); ranks and fits are redone in each resample.
+    ``p`` permutes the residuals of y (Freedman & Lane 1983), exact without covariates or
+    where they are constant within ``strata``. Columns that depend on one another are
+    harmless. ``interval`` is the ``method`` of :func:`bootstrap`.
+
+    Raises as :func:`pearson`, and DegenerateDataError where the covariates explain x or y
+    completely.
+    """
+    if method not in ("spearman", "pearson"):
+        raise InputError(f"method: expected 'spearman' or 'pearson', got {method!r}")
+    columns, design = _canonical(x, y, groups, strata)
+    columns += [c[design.order] for c in _covariate_columns(covariates, len(design.order))]
+    options = {"method": interval} | options
+    ranked = method == "spearman"
+    return _correlation(columns, ranked, design, exchange, seed, n_resamples, options)
+
+
+def dummies(ids: Ids) -> Float[np.ndarray, "item k"]:
+    """0/1 columns for a categorical covariate, one for each distinct id but the first."""
+    codes = group_codes(ids, name="ids")
+    return (codes[:, None] == np.arange(1, int(codes.max(initial=0)) + 1)).astype(np.float64)
+
+
+def fisher_interval(r: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Fisher's (1921) z interval of a Pearson correlation, for reference.
+
+    It assumes n independent, bivariate normal items; grouped items need the bootstrap.
+    """
+    if not -1 < r < 1:
+        raise DegenerateDataError(f"r: expected a correlation strictly between -1 and 1, got {r}")
+    if n < 4:
+        raise DegenerateDataError(f"n: expected at least 4 items, got {n}")
+    reach = ndtri((1 + confidence) / 2) / np.sqrt(n - 3)
+    return float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach))
+
+
+class _Design(NamedTuple):
+    """Items sorted by group and value, so that the order they come in changes no draw."""
+
+    order: np.ndarray
+    levels: list[np.ndarray]
+    strata: np.ndarray | None
+
+
+def _canonical(
+    x: Any, y: Any, groups: Groups, strata: Ids | None
+) -> tuple[list[np.ndarray], _Design]:
+    a, b = as_scores(x, "x"), as_scores(y, "y")
+    if a.ndim != 1 or a.shape != b.shape:
+        raise InputError(
+            f"expected x and y with one value an item, got shapes {a.shape}, {b.shape}"
+        )
+    for name, v in (("x", a), ("y", b)):
+        if np.ptp(v) <= 1e-13 * np.abs(v).max():
+            raise DegenerateDataError(f"{name}: expected values that vary, got a constant")
+    levels = nested_codes(groups, len(a))
+    order = np.lexsort((b, a, levels[-1]))
+    layers = None if strata is None else group_codes(strata, len(a), "strata")[order]
+    return [a[order], b[order]], _Design(order, [level[order] for level in levels], layers)
+
+
+def _correlation(
+    columns: list[np.ndarray],
+    ranked: bool,
+    design: _Design,
+    exchange: Exchange,
+    seed: int,
+    n_resamples: int,
+    options: dict[str, Any],
+) -> Estimate:
+    fixed = np.stack([rankdata(c) if ranked else c for c in columns], axis=1)
+    left_x, left_y, basis = _residuals(fixed)
+    statistic = _ranked_statistic(columns) if ranked else _moment_statistic(fixed)
+    estimate = _interval(statistic, design, seed, n_resamples, options)
+
+    permuted = left_y[_draws(design, exchange, seed, n_resamples)]
+    permuted -= (permuted @ basis) @ basis.T
+    norms = np.linalg.norm(left_x) * np.linalg.norm(permuted, axis=1)
+    null = (permuted @ left_x) / np.maximum(norms, 1e-300)
+    return replace(estimate, p=float(permutation_p(estimate.value, null, "two-sided")))
+
+
+def _interval(
+    statistic: _Statistic, design: _Design, seed: int, n_resamples: int, options: dict[str, Any]
+) -> Estimate:
+    n_groups = int(design.levels[0].max()) + 1
+    # At 20 and 40 groups the estimated acceleration costs more than the skew it mends.
+    options = {"method": "percentile"} | options
+    estimate = bootstrap(
+        statistic,
+        design.levels if len(design.levels) > 1 else design.levels[0],
+        seed=seed,
+        strata=design.strata,
+        n_resamples=n_resamples,
+        bounds=(-1.0, 1.0),
+        n_trials=max(1, n_groups // 2),
+        **options,
+    )
+    return cast(Estimate, estimate)
+
+
+def _draws(design: _Design, exchange: Exchange, seed: int, n_permutations: int) -> np.ndarray:
+    return permutations(
+        design.levels[0],
+        n_permutations=n_permutations,
+        seed=seed,
+        exchange=exchange,
+        strata=design.strata,
+    )
+
+
+def _covariate_columns(covariates: Any, n_items: int) -> list[np.ndarray]:
+    if covariates is None:
+        return []
+    array = np.asarray(covariates, dtype=np.float64)
+    if array.ndim != 2 or len(array) != n_items:
+        raise InputError(f"covariates: expected shape ({n_items}, k), got {array.shape}")
+    if array.shape[1] == 0:
+        return []
+    return list(as_scores(array.T, "covariates"))
+
+
+def _residuals(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    centred = columns - columns.mean(axis=0)
+    scale = np.linalg.norm(centred, axis=0)
+    centred = centred / np.where(scale > 0, scale, 1.0)
+    u, s, _ = np.linalg.svd(
+        np.column_stack([np.full(len(columns), len(columns) ** -0.5), centred[:, 2:]]),
+        full_matrices=False,
+    )
+    basis = u[:, s > 1e-9]
+    left = centred[:, :2] - basis @ (basis.T @ centred[:, :2])
+    for name, column in zip("xy", left.T, strict=True):
+        if np.linalg.norm(column) < 1e-7:
+            raise DegenerateDataError(f"{name}: the covariates explain it completely")
+    return left[:, 0], left[:, 1], basis
+
+
+def _partial(moments: Float[np.ndarray, "resample a a"]) -> Float[np.ndarray, "resample"]:
+    """Correlation of the first two variables given the others, from their covariances."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = np.einsum("raa->ra", moments)[:, :2]
+        if moments.shape[1] > 2:
+            others = moments[:, 2:, 2:]
+            cross = moments[:, :2, 2:]
+            inverse = np.linalg.pinv(others, rcond=1e-9, hermitian=True)
+            moments = moments[:, :2, :2] - cross @ inverse @ cross.transpose(0, 2, 1)
+        xx, yy = moments[:, 0, 0], moments[:, 1, 1]
+        r = moments[:, 0, 1] / np.sqrt(xx * yy)
+    varies = (xx > 1e-12 * total[:, 0]) & (yy > 1e-12 * total[:, 1])
+    return np.where(varies, np.clip(r, -1.0, 1.0), np.nan)
+
+
+def _moment_statistic(columns: np.ndarray) -> _Statistic:
+    centred = columns - columns.mean(axis=0)
+    scale = centred.std(axis=0)
+    centred = centred / np.where(scale > 0, scale, 1.0)
+    products = np.einsum("na,nb->nab", centred, centred).reshape(len(columns), -1)
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        total = weights.sum(axis=1)[:, None]
+        mean = (weights @ centred) / total
+        second = ((weights @ products) / total).reshape(len(weights), *[columns.shape[1]] * 2)
+        return _partial(second - mean[:, :, None] * mean[:, None, :])
+
+    return statistic
+
+
+def _ranked_statistic(columns: list[np.ndarray]) -> _Statistic:
+    """Ranks within each resample: the weight of what lies below, plus half of the ties."""
+    kernels = [
+        None if len(np.unique(c)) <= 2 else (c[:, None] < c) + 0.5 * (c[:, None] == c)
+        for c in columns
+    ]
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        total = weights.sum(axis=1)[:, None]
+        ranks = [
+            np.broadcast_to((c - c.min()) / max(np.ptp(c), 1e-300), weights.shape)
+            if kernel is None
+            else weights @ kernel / total
+            for c, kernel in zip(columns, kernels, strict=True)
+        ]
+        centred = [r - ((weights * r).sum(axis=1)[:, None] / total) for r in ranks]
+        weighted = [weights * r / total for r in centred]
+        moments = np.empty((len(weights), len(ranks), len(ranks)))
+        for a in range(len(ranks)):
+            for b in range(a, len(ranks)):
+                moments[:, a, b] = np.einsum("rn,rn->r", weighted[a], centred[b])
+                moments[:, b, a] = moments[:, a, b]
+        return _partial(moments)
+
+    return statistic
