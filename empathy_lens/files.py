@@ -64,6 +64,8 @@ def read_json(path: Path) -> Any:
         raise InputError(
             f"{path}:{error.lineno}:{error.colno}: not valid JSON ({error.msg})"
         ) from None
+    except RecursionError:
+        raise InputError(f"{path}: JSON nested too deeply to read") from None
 
 
 def sha256_file(path: Path) -> str:

@@ -35,18 +35,20 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 HOOKED_AVAILABLE = importlib.util.find_spec("transformer_lens.HookedTransformer") is not None
 CARD_ATTRIBUTE = "empathy_lens_card"
 HASHED_VALUES = 64
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """What the library must know of a loaded model beside its weights.
 
-    ``bos_id`` is the token that starts every text, or None for models without one;
-    ``chat`` says whether prompts are wrapped in the tokenizer's chat template.
+    ``bos_id`` is the token that starts every text, or None for models without one; ``stop_ids``
+    end a completion; ``chat`` says whether prompts are wrapped in the tokenizer's chat template.
     """
 
     provenance: Provenance
     bos_id: int | None
+    stop_ids: frozenset[int]
     chat: bool
     n_ctx: int
 
@@ -96,6 +98,7 @@ def load_model(
     n_ctx = min(n_ctx, limit)
     weights_hash = _weights_hash(hub_model)
     bos_id, chat = tokenizer.bos_token_id, bool(tokenizer.chat_template)
+    stop_ids = _stop_ids(hub_model, tokenizer)
     used, model = _with_hooks(
         backend, source, hub_model, tokenizer, resolved_device, resolved_dtype, n_ctx
     )
@@ -107,9 +110,11 @@ def load_model(
             backend=used,
             transformer_lens=version("transformer-lens"),
             revision=revision or "",
-            prompt_format=f"{'chat' if chat else 'plain'}, {'one bos' if bos_id is not None else 'no bos'}",
+            prompt_format=("chat, " if chat else "plain, ")
+            + ("no bos" if bos_id is None else "one bos"),
         ),
         bos_id=bos_id,
+        stop_ids=stop_ids,
         chat=chat,
         n_ctx=n_ctx,
     )
@@ -140,6 +145,7 @@ def model_card(model: HookedModel) -> ModelCard:
             prompt_format="chat" if chat else "plain",
         ),
         bos_id=getattr(tokenizer, "bos_token_id", None),
+        stop_ids=_stop_ids(model, tokenizer),
         chat=chat,
         n_ctx=int(getattr(cfg, "n_ctx", 2048)),
     )
@@ -158,7 +164,10 @@ def resolve_device(name: str = "auto") -> torch.device:
     if not has[kind]:
         there = ", ".join(d for d, ok in has.items() if ok)
         raise InputError(f"device {name} is not available here; available: {there}")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device: expected auto, cpu, mps or cuda, got {name!r}") from None
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -193,6 +202,12 @@ def _locate(name: str) -> _Source:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelError(f"{folder}: expected a model folder, it has no config.json")
+        if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+            # transformers would make up an empty tokenizer for the architecture and go on.
+            raise ModelError(
+                f"{folder}: expected a model folder, it has no tokenizer "
+                f"(none of {', '.join(TOKENIZER_FILES)})"
+            )
         return _Source(str(folder), folder.name, local=True)
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(f"{name}: no such folder, and not a hub id (owner/name)")
@@ -201,6 +216,7 @@ def _locate(name: str) -> _Source:
 
 def _load_hub_model(source: _Source, dtype: torch.dtype, revision: str | None) -> tuple[Any, Any]:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as hf_logging
 
@@ -214,8 +230,12 @@ def _load_hub_model(source: _Source, dtype: torch.dtype, revision: str | None) -
             warnings.simplefilter("ignore")
             tokenizer = AutoTokenizer.from_pretrained(source.path, **options)
             # Eager attention: the only kind that applies Gemma-2's soft-caps and shows patterns.
-            model = AutoModelForCausalLM.from_pretrained(
-                source.path, dtype=dtype, attn_implementation="eager", **options
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                source.path,
+                dtype=dtype,
+                attn_implementation="eager",
+                output_loading_info=True,
+                **options,
             )
     except GatedRepoError:
         raise ModelError(
@@ -227,16 +247,32 @@ def _load_hub_model(source: _Source, dtype: torch.dtype, revision: str | None) -
             f"there is no model {source.path!r} on the hub, or it is private; expected 'embedded', "
             "'embedded:smollm2', a hub id such as google/gemma-2-9b-it, or a folder"
         ) from None
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"model {source.path!r} could not be loaded: {first_line} (expected 'embedded', "
             "'embedded:smollm2', a hub id that can be reached from here, or a model folder)"
         ) from None
+    if loading["missing_keys"]:
+        # transformers would go on with random numbers in their place.
+        missing = sorted(loading["missing_keys"])
+        raise ModelError(
+            f"model {source.path!r} could not be loaded: its checkpoint lacks {len(missing)} "
+            f"tensors ({', '.join(missing[:3])}); get a complete copy"
+        )
     if tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]:
         # Said aloud, so that TransformerLens does not read the tokenizer a second time to get it.
         tokenizer.init_kwargs["add_bos_token"] = True
     return model.eval().requires_grad_(False), tokenizer
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The end tokens of the tokenizer and of the model's generation settings (end of turn)."""
+    settings = getattr(model, "generation_config", None)
+    configured = getattr(settings, "eos_token_id", None)
+    listed = configured if isinstance(configured, list) else [configured]
+    ids = (*listed, getattr(tokenizer, "eos_token_id", None))
+    return frozenset(int(i) for i in ids if i is not None)
 
 
 def _with_hooks(
@@ -267,7 +303,7 @@ def _with_hooks(
             )
     except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
         raise ModelError(f"TransformerLens cannot bridge {source.hub_id}: {error}") from error
-    return "bridge", bridge
+    return "bridge", bridge.eval().requires_grad_(False)
 
 
 def _hooked(

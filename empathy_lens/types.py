@@ -34,6 +34,7 @@ __all__ = [
     "RubricCompletion",
     "Scenario",
     "Site",
+    "SteeringPrompt",
     "as_unit",
 ]
 
@@ -113,6 +114,16 @@ class RubricCompletion:
     @property
     def group(self) -> str:
         return f"{self.scenario_id}/{self.situation or self.completion_id}"
+
+
+@dataclass(frozen=True)
+class SteeringPrompt:
+    """A situation with actions that meet the need and actions that serve the task."""
+
+    scenario_id: str
+    prompt: str
+    empathic_actions: tuple[str, ...]
+    task_actions: tuple[str, ...]
 
 
 @dataclass(frozen=True, order=True)
@@ -246,7 +257,8 @@ class Direction:
             raise InputError(f"Direction.vector must have unit norm, got norm {norm:.6g}")
         if not (math.isfinite(self.raw_norm) and math.isfinite(self.threshold)):
             raise InputError(
-                f"Direction needs finite raw_norm and threshold, got {self.raw_norm}, {self.threshold}"
+                f"Direction needs finite raw_norm and threshold, "
+                f"got {self.raw_norm}, {self.threshold}"
             )
 
     def project(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch"]:
@@ -318,7 +330,9 @@ class Completion:
 def as_unit(vector: Float[Tensor, "d_model"]) -> Float[Tensor, "d_model"]:
     """The vector in float32 at norm 1. Raises InputError for a zero or non-finite vector."""
     v = vector.detach().to(torch.float32)
-    norm = v.norm()
-    if not torch.isfinite(norm) or norm == 0:
-        raise InputError(f"cannot normalise a vector of norm {norm.item()}")
-    return v / norm
+    largest = v.abs().max()
+    if not torch.isfinite(largest) or largest == 0:
+        raise InputError(f"cannot normalise a vector whose largest entry is {largest.item()}")
+    # Squares of very large or small entries leave float32's range: scale first.
+    v = v / largest
+    return v / v.norm()

@@ -1,0 +1,38 @@
+"""What every script shares: errors as one clear message, and progress that stays out of pipes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .errors import EmpathyLensError
+
+__all__ = ["clear_errors"]
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turns what a user can mend into one message and exit code 2, and Ctrl-C into 130.
+
+    A bug keeps its traceback.
+    """
+    try:
+        yield
+    except EmpathyLensError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-written is left. Run again with --resume to go on from the"
+              " last finished stage.", file=sys.stderr)
+        # Threads of torch may still be busy: leave without waiting for them.
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(130)

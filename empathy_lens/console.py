@@ -1,0 +1,78 @@
+"""What a run shows in a terminal: stages, progress bars and the table of criteria.
+
+Progress goes to standard error and is plain lines where that is not a terminal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .activations import Progress as ProgressCallback
+
+__all__ = ["RunConsole", "criteria_table", "progress_bars"]
+
+
+@dataclass
+class RunConsole:
+    """Announces stages and makes progress bars for them."""
+
+    console: Console
+    bars: Progress
+    start: float = field(default_factory=time.perf_counter)
+
+    def announce(self, stage: str) -> None:
+        elapsed = time.perf_counter() - self.start
+        self.console.print(f"[dim]{elapsed:6.1f}s[/dim]  {escape(stage)}", highlight=False)
+
+    def progress(self, name: str) -> ProgressCallback:
+        task = self.bars.add_task(escape(name), total=None)
+
+        def update(done: int, total: int) -> None:
+            self.bars.update(task, completed=done, total=total, visible=done < total)
+
+        return update
+
+
+@contextmanager
+def progress_bars() -> Iterator[RunConsole]:
+    """A console on standard error; its bars are gone when the block ends, however it ends."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("        {task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        yield RunConsole(console, bars)
+
+
+def criteria_table(summary: dict[str, Any], folder: Path) -> None:
+    """Prints the seed study's criteria, met or not, and where the report is."""
+    console = Console()
+    table = Table(title=f"Seed criteria (layer {summary['selected_layer']})", title_justify="left")
+    for heading in ("level", "criterion", "measured", "met"):
+        table.add_column(heading)
+    marks = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "[dim]not measured[/dim]"}
+    for row in summary["criteria"]:
+        table.add_row(row["level"], escape(row["name"]), escape(row["detail"]), marks[row["met"]])
+    console.print(table)
+    console.print(
+        f"{summary['wall_seconds']:.0f} s, peak memory {summary['peak_rss_mb'] / 1000:.2f} GB. "
+        f"Report: {folder / 'report.html'}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,169 @@
+"""Guarded measurements that every part of the card shares.
+
+A part that the data cannot support raises DegenerateDataError; :func:`attempt` turns that into
+None and a recorded reason, so that no number on the card looks finer than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from .. import stats
+from ..directions import Estimator, fit_direction
+from ..errors import DegenerateDataError, InputError, NonFiniteError
+from ..types import Activations, ContrastivePair, Direction, Estimate
+from ..validation import LayerSelection, scores, select_layer, usable_strata
+
+__all__ = [
+    "MIN_SITUATIONS",
+    "attempt",
+    "auroc_gain",
+    "check_finite",
+    "choose_layer",
+    "fit",
+    "group_auroc",
+    "in_item_order",
+    "probe_scores",
+]
+
+MIN_SITUATIONS = 6
+"""Fewer independent situations give no figure: a bootstrap of five has 126 outcomes in all, and
+its interval would look far surer than five situations are."""
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def attempt(
+    reasons: dict[str, str],
+    part: str,
+    compute: Callable[P, T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T | None:
+    """The part's value, or None with the reason noted where the data cannot support it."""
+    try:
+        return compute(*args, **kwargs)
+    except DegenerateDataError as error:
+        reasons[part] = str(error)
+        return None
+
+
+def check_finite(activations: Activations, name: str) -> None:
+    """Raises NonFiniteError that names the first NaN or infinity, InputError for no items."""
+    if not len(activations.labels):
+        raise InputError(f"{name}: expected activations of at least one pair, got none")
+    bad = ~torch.isfinite(activations.values)
+    if bad.any():
+        item, row, channel = bad.nonzero()[0].tolist()
+        raise NonFiniteError(
+            f"{name}: the activation of pair {activations.pair_ids[item]!r} at layer "
+            f"{activations.layers[row]}, channel {channel} is "
+            f"{activations.values[item, row, channel].item()}; extract again with "
+            "--dtype bfloat16 or float32"
+        )
+
+
+def in_item_order(
+    pair_scores: Float[np.ndarray, "item"],
+    pairs: Sequence[ContrastivePair],
+    activations: Activations,
+    name: str,
+) -> Float[np.ndarray, "item"]:
+    """Scores of texts (positive before negative, pair by pair) in the activations' order.
+
+    Raises InputError where activations and pairs are not of the same texts.
+    """
+    keys = [(p.pair_id, positive) for p in pairs for positive in (True, False)]
+    place = {key: index for index, key in enumerate(keys)}
+    wanted = list(zip(activations.pair_ids, activations.labels.tolist(), strict=True))
+    odd = {p.pair_id for p in pairs} ^ set(activations.pair_ids)
+    repeated = len(place) < len(keys) or len(set(wanted)) < len(wanted)
+    if odd or repeated:
+        what = "repeated pair_ids" if repeated else f"differing pair_ids: {sorted(odd)[:5]}"
+        raise InputError(
+            f"{name}: expected activations of exactly these {len(pairs)} pairs, got {what}"
+        )
+    return pair_scores[[place[key] for key in wanted]]
+
+
+def fit(activations: Activations, layer: int, estimator: str | Estimator) -> Direction:
+    """``fit_direction``, raising DegenerateDataError where the classes are absent or coincide."""
+    labels = activations.labels
+    if labels.all() or not labels.any():
+        raise DegenerateDataError(
+            f"a direction needs both classes, got {int(labels.sum())} positive and "
+            f"{int((~labels).sum())} negative texts"
+        )
+    values = activations.at(layer)
+    if torch.equal(values[labels].mean(dim=0), values[~labels].mean(dim=0)):
+        raise DegenerateDataError(f"at layer {layer} both classes have the same mean activation")
+    direction = fit_direction(activations, layer, estimator)
+    if direction.raw_norm <= 0:
+        raise DegenerateDataError(f"at layer {layer} the direction does not part the class means")
+    return direction
+
+
+def choose_layer(
+    train: Activations, estimator: str | Estimator = "mean_difference", *, seed: int
+) -> LayerSelection:
+    """``select_layer``, raising DegenerateDataError where a layer cannot part the classes."""
+    for layer in train.layers:
+        fit(train, layer, "mean_difference")
+    try:
+        return select_layer(train, estimator, seed=seed)
+    except InputError as error:  # the classes coincide in one fold
+        raise DegenerateDataError(f"cross-validation failed: {error}") from error
+
+
+def probe_scores(direction: Direction, activations: Activations) -> Float[np.ndarray, "item"]:
+    """Scores along the direction; DegenerateDataError where all texts have equal activations.
+
+    Equal rows are caught before projecting: rounding would break their tie at random.
+    """
+    values = activations.at(direction.site.layer)
+    if torch.equal(values, values[:1].expand_as(values)):
+        raise DegenerateDataError("all texts have the same activations")
+    return scores(direction, activations)
+
+
+def group_auroc(
+    values: Float[np.ndarray, "item"], items: Activations, *, seed: int, n_resamples: int
+) -> Estimate:
+    """AUROC over the items, resampled by situation within scenarios as far as those allow.
+
+    Raises DegenerateDataError for one class, constant scores or too few situations.
+    """
+    options = _design(items, seed, n_resamples)
+    labels = items.labels.numpy()
+    return cast(Estimate, stats.auroc_estimate(values, labels, list(items.groups), **options))
+
+
+def auroc_gain(
+    values: Float[np.ndarray, "item"],
+    others: Float[np.ndarray, "item"],
+    items: Activations,
+    *,
+    seed: int,
+    n_resamples: int,
+) -> Estimate:
+    """AUROC of ``values`` minus that of ``others`` on the same items and resamples."""
+    options = _design(items, seed, n_resamples)
+    labels = items.labels.numpy()
+    return stats.auroc_difference(values, others, labels, list(items.groups), **options)
+
+
+def _design(items: Activations, seed: int, n_resamples: int) -> dict[str, Any]:
+    n_situations = len(set(items.groups))
+    if n_situations < MIN_SITUATIONS:
+        raise DegenerateDataError(
+            f"expected at least {MIN_SITUATIONS} situations to resample, got {n_situations}"
+        )
+    strata = usable_strata(items.groups, items.scenario_ids)
+    return {"seed": seed, "n_resamples": n_resamples, "strata": strata}

@@ -1,0 +1,112 @@
+"""A run's folder: stages that are timed, written atomically, and skipped when already done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .files import check_writable, read_json, sha256_file, write_json
+
+__all__ = ["Run", "StageRecord", "input_hash", "peak_rss_mb", "versions"]
+
+RECORDS = ".stages"
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What a finished stage took and wrote. ``peak_rss_mb`` is the process's peak so far."""
+
+    name: str
+    key: str
+    seconds: float
+    peak_rss_mb: float
+    files: dict[str, str]
+    skipped: bool = False
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "seconds": round(self.seconds, 2),
+            "peak_rss_mb": round(self.peak_rss_mb, 1),
+            "resumed": self.skipped,
+        }
+
+
+@dataclass
+class Run:
+    """A folder that a run writes to.
+
+    ``resume`` lets a stage be skipped if it finished before with the same inputs and its files
+    are as it left them; otherwise every stage runs.
+    """
+
+    folder: Path
+    resume: bool = False
+    announce: Callable[[str], None] = lambda _: None
+    records: list[StageRecord] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_writable(self.folder)
+
+    def stage(
+        self, name: str, inputs: Any, outputs: Iterable[str], work: Callable[[], None]
+    ) -> None:
+        """Runs ``work``, which must write ``outputs`` (names relative to the folder)."""
+        key = input_hash(inputs)
+        record_path = self.folder / RECORDS / f"{name}.json"
+        if self.resume and (done := self._finished(record_path, key)) is not None:
+            self.announce(f"{name}: already done")
+            self.records.append(done)
+            return
+        record_path.unlink(missing_ok=True)
+        self.announce(name)
+        start = time.perf_counter()
+        work()
+        record = StageRecord(
+            name=name,
+            key=key,
+            seconds=time.perf_counter() - start,
+            peak_rss_mb=peak_rss_mb(),
+            files={file: sha256_file(self.folder / file) for file in outputs},
+        )
+        write_json(record_path, {k: v for k, v in vars(record).items() if k != "skipped"})
+        self.records.append(record)
+
+    def _finished(self, record_path: Path, key: str) -> StageRecord | None:
+        try:
+            record = StageRecord(**read_json(record_path), skipped=True)
+        except (InputError, TypeError):
+            return None
+        intact = all(
+            (self.folder / file).is_file() and sha256_file(self.folder / file) == sha256
+            for file, sha256 in record.files.items()
+        )
+        return record if record.key == key and intact else None
+
+
+def input_hash(inputs: Any) -> str:
+    """A hash of JSON-like inputs; equal inputs give equal hashes."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def peak_rss_mb() -> float:
+    """The process's peak resident memory so far, in MB (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on."""
+    packages = ("empathy-lens", "torch", "transformer-lens", "transformers", "numpy", "scipy")
+    found = {name: version(name) for name in (*packages, "scikit-learn")}
+    return {"python": platform.python_version(), "platform": platform.platform(), **found}

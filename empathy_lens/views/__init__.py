@@ -1,0 +1,1 @@
+"""All that is looked at: figures, per-token views, the report. Nothing is computed here."""

@@ -1,0 +1,139 @@
+"""Figures of the evidence card: what the probe is worth beside simpler explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import plotly.graph_objects as go
+
+from .runs import estimate, get, numbers_of
+from .text import estimate_text, signed_text
+from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, dots
+
+__all__ = ["EVIDENCE_FIGURES"]
+
+Row = tuple[str, tuple[float, float, float], str]
+
+AUROC = "AUROC (0 to 1, 0.5 = chance)"
+
+
+def probe_against_baselines(evidence: Any) -> go.Figure | None:
+    """The probe beside readers of words, and what random and shuffled directions reach."""
+    probe = estimate(get(evidence, "probe"))
+    baselines = numbers_of(evidence, "baselines")
+    if probe is None and not baselines:
+        return None
+    rows = _rows({"the probe": get(evidence, "probe")}, POSITIVE) + _rows(baselines, NEGATIVE)
+    for name, null in numbers_of(evidence, "nulls").items():
+        mean, p95 = estimate(get(null, "mean")), estimate(get(null, "p95"))
+        if mean and p95:
+            rows.append((f"null: {_words(name)}", (mean[0], mean[0], p95[0]), GREY))
+    delta = get(evidence, "delta_vs_best_baseline")
+    gain = f" Probe minus best baseline: {estimate_text(delta)}." if delta else ""
+    return dots(
+        "AUROC of the probe and of baselines that read words only, held-out pairs",
+        AUROC,
+        rows,
+        note=f"Bars are confidence intervals; those of nulls run from their mean to their 95th "
+        f"percentile.{gain}",
+        chance=0.5,
+    )
+
+
+def hard_pairs(evidence: Any) -> go.Figure | None:
+    """Pairs in which words and deeds part, by kind."""
+    kinds = _rows(numbers_of(evidence, "hard_pairs", "by_kind"), NEGATIVE)
+    rows = _rows({"all hard pairs": get(evidence, "hard_pairs", "all")}, POSITIVE) + kinds
+    if not rows:
+        return None
+    return dots(
+        "AUROC on hard pairs, where words and deeds part, by kind",
+        AUROC,
+        rows,
+        note="Hard pairs are matched in words: below 0.5 the direction follows words, not deeds.",
+        chance=0.5,
+    )
+
+
+def contrasts(evidence: Any) -> go.Figure | None:
+    """How well the direction tells apart what it should not: sentiment, politeness, …"""
+    found = numbers_of(evidence, "contrasts")
+    rows = []
+    for name, row in found.items():
+        point = estimate(get(row, "auroc"))
+        cosine = estimate(get(row, "cosine"))
+        if point:
+            label = (
+                f"{_words(name)} (cosine {signed_text(round(cosine[0], 2))})"
+                if cosine
+                else _words(name)
+            )
+            rows.append((label, point, COLOURS[3]))
+    if not rows:
+        return None
+    return dots(
+        "AUROC of the direction on other contrasts (0.5 = blind to them)",
+        AUROC,
+        rows,
+        note="Far from 0.5 the direction also reads the other contrast. The cosine is between "
+        "the two directions at the chosen layer.",
+        chance=0.5,
+    )
+
+
+def leave_one_scenario_out(evidence: Any) -> go.Figure | None:
+    """AUROC on each scenario of a direction learnt from the other ones."""
+    rows = _rows(numbers_of(evidence, "leave_one_scenario_out"), COLOURS[2], plain_names=True)
+    if not rows:
+        return None
+    return dots(
+        "AUROC on a scenario that the direction never saw",
+        AUROC,
+        rows,
+        note="Each row: the direction is learnt from the other scenarios and tested on this one.",
+        chance=0.5,
+    )
+
+
+def estimators(evidence: Any) -> go.Figure | None:
+    """Held-out AUROC of each way of making a direction."""
+    found = numbers_of(evidence, "estimators")
+    rows = []
+    for name, row in found.items():
+        point = estimate(get(row, "test_auroc"))
+        layer = get(row, "layer")
+        if point:
+            where = f" (layer {layer})" if isinstance(layer, int) else ""
+            rows.append((f"{_words(name)}{where}", point, COLOURS[0]))
+    if not rows:
+        return None
+    return dots(
+        "AUROC by estimator of the direction, held-out pairs",
+        AUROC,
+        rows,
+        note="The layer of each was chosen by cross-validation on the training pairs.",
+        chance=0.5,
+    )
+
+
+EVIDENCE_FIGURES: dict[str, Callable[[Any], go.Figure | None]] = {
+    "probe_against_baselines": probe_against_baselines,
+    "hard_pairs": hard_pairs,
+    "contrasts": contrasts,
+    "leave_one_scenario_out": leave_one_scenario_out,
+    "estimators": estimators,
+}
+
+
+def _rows(found: dict[str, Any], colour: str, plain_names: bool = False) -> list[Row]:
+    rows = []
+    for name, value in found.items():
+        point = estimate(value)
+        if point is not None:
+            rows.append((name if plain_names else _words(name), point, colour))
+    return rows
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

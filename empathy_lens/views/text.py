@@ -1,0 +1,116 @@
+"""Text from models and data made fit to be shown: nothing runs, nothing hides, nothing reorders.
+
+Escaping itself is the template's work (autoescape) or ``html.escape``; what is here comes before
+it, because some characters do harm without being markup: NUL and other controls, lone
+surrogates that no file can hold, and direction overrides that turn the page around.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+from typing import Any
+
+__all__ = [
+    "estimate_text",
+    "json_island",
+    "json_text",
+    "number_text",
+    "p_text",
+    "plotly_text",
+    "shortened",
+    "signed_text",
+    "visible",
+]
+
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+_LINE_ENDS = re.compile("\r\n?|[\x85\u2028\u2029]")
+
+
+def visible(text: Any) -> str:
+    """The text with controls, direction overrides and lone surrogates spelt out as ⟨U+202E⟩.
+
+    Tabs and newlines stay, and so do the marks that scripts and emoji need (ZWJ, LRM, RLM).
+    """
+    plain = _LINE_ENDS.sub("\n", str(text))
+    return _UNSEEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", plain)
+
+
+def shortened(text: Any, limit: int) -> str:
+    """At most ``limit`` characters of the visible text, saying how many were left off."""
+    whole = visible(text)
+    if len(whole) <= limit:
+        return whole
+    return f"{whole[:limit]}… ({len(whole) - limit:,} more characters)"
+
+
+def plotly_text(text: Any, limit: int = 240, width: int = 60) -> str:
+    """Text for a plotly label or hover box, which reads a little HTML of its own.
+
+    Escaped, cut at ``limit`` characters and broken into lines of about ``width``.
+    """
+    lines: list[str] = []
+    for line in shortened(text, limit).split("\n"):
+        while len(line) > width:
+            cut = line.rfind(" ", 1, width) + 1 or width
+            lines.append(line[:cut])
+            line = line[cut:]
+        lines.append(line)
+    return "<br>".join(html.escape(line) for line in lines)
+
+
+def json_island(data_json: str) -> str:
+    """JSON that can stand inside a script element: no character of it can end the element."""
+    for character in "<>&\u2028\u2029":
+        data_json = data_json.replace(character, f"\\u{ord(character):04x}")
+    # A lone surrogate cannot be written as UTF-8; as an escape it is still what the data said.
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", data_json)
+
+
+def number_text(value: Any, digits: int = 3) -> str:
+    """A number for reading: three decimals below 100, fewer above, – where there is none."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return "–" if value is None else shortened(value, 200)
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", "−") if abs(value) < 10**18 else f"{value:.3g}"
+    if not math.isfinite(value):
+        return "–"
+    if value and (abs(value) < 10**-digits or abs(value) >= 1e7):
+        return f"{value:.2e}".replace("-", "−")
+    return f"{value:,.{digits if abs(value) < 100 else 1}f}".replace("-", "−")
+
+
+def estimate_text(estimate: Any) -> str:
+    """``0.912 [0.850, 0.961], p = 0.004`` from a saved Estimate, or the plain number."""
+    if not isinstance(estimate, dict):
+        return number_text(estimate)
+    text = number_text(estimate.get("value"))
+    low, high = estimate.get("low"), estimate.get("high")
+    if low is not None and high is not None:
+        text += f" [{number_text(low)}, {number_text(high)}]"
+    p = estimate.get("p")
+    if isinstance(p, int | float):
+        text += f", {p_text(p)}"
+    return text
+
+
+def p_text(p: float) -> str:
+    """``p = 0.004``, or ``p < 0.001``; kept on one line."""
+    shown = "p < 0.001" if p < 0.001 else f"p = {number_text(float(p))}"
+    return shown.replace(" ", "\u00a0")
+
+
+def signed_text(value: float) -> str:
+    """``+2``, ``0`` or ``−0.5``: as many digits as there are."""
+    return f"{value:+.4g}".replace("-", "−") if value else "0"
+
+
+def json_text(data: Any) -> str:
+    """Compact JSON, made for ``json_island``."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -1,0 +1,123 @@
+"""One look for all figures: Okabe-Ito colours, which every kind of colour vision tells apart.
+
+Backgrounds are transparent and the ink is a grey that reads on white and on black alike; the
+report sets the ink to the reader's light or dark scheme.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from .text import plotly_text
+
+__all__ = ["COLOURS", "GREY", "NEGATIVE", "POSITIVE", "SYMBOLS", "dots", "faint", "new_figure"]
+
+POSITIVE = "#0072B2"
+NEGATIVE = "#D55E00"
+GREY = "#7F7F7F"
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
+
+_INK = "#767676"
+_GRID = "rgba(127,127,127,0.25)"
+_AXIS = {
+    "gridcolor": _GRID,
+    "zerolinecolor": "rgba(127,127,127,0.6)",
+    "linecolor": _GRID,
+    "automargin": True,
+    "title": {"standoff": 10, "font": {"size": 13}},
+}
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": _INK},
+        "title": {"font": {"size": 15}, "x": 0, "xref": "paper", "xanchor": "left"},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "colorway": COLOURS,
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "legend": {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0},
+        "margin": {"l": 56, "r": 16, "t": 56, "b": 56},
+        "hoverlabel": {"align": "left"},
+        "hovermode": "closest",
+    }
+)
+
+
+def new_figure(title: str, x: str, y: str, *, height: int = 420, note: str = "") -> go.Figure:
+    """An empty figure in the theme. ``note`` says in words what the figure shows."""
+    figure = go.Figure()
+    figure.update_layout(
+        template=TEMPLATE,
+        title_text=title,
+        xaxis_title_text=x,
+        yaxis_title_text=y,
+        height=height,
+        meta={"note": note},
+    )
+    return figure
+
+
+def dots(
+    title: str,
+    x: str,
+    rows: list[tuple[str, tuple[float, float, float], str]],
+    *,
+    note: str = "",
+    chance: float | None = None,
+) -> go.Figure:
+    """One row per (name, (value, low, high), colour): a dot with its interval, first row on top."""
+    figure = new_figure(title, x, "", height=120 + 46 * len(rows), note=note)
+    ticks = list(range(len(rows)))
+    for colour in dict.fromkeys(row[2] for row in rows):
+        mine = [(i, name, e) for i, (name, e, own) in enumerate(rows) if own == colour]
+        figure.add_scatter(
+            x=[e[0] for _, _, e in mine],
+            y=[i for i, _, _ in mine],
+            error_x=interval([e for _, _, e in mine]),
+            mode="markers",
+            marker={"color": colour, "size": 10, "symbol": symbol_of(colour)},
+            text=[plotly_text(name) for _, name, _ in mine],
+            customdata=[[e[1], e[2]] for _, _, e in mine],
+            hovertemplate="%{text}<br>%{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]"
+            "<extra></extra>",
+            showlegend=False,
+        )
+    ends = [v for _, e, _ in rows for v in e] + ([] if chance is None else [chance])
+    margin = 0.06 * (max(ends) - min(ends)) or 0.05
+    figure.update_xaxes(range=[min(ends) - margin, max(ends) + margin], zeroline=False)
+    if chance is not None:
+        figure.add_vline(x=chance, line={"color": GREY, "dash": "dot", "width": 1})
+    figure.update_yaxes(
+        tickvals=ticks,
+        ticktext=[plotly_text(row[0], limit=44, width=20) for row in rows],
+        range=[len(rows) - 0.4, -0.6],
+        showgrid=False,
+        zeroline=False,
+    )
+    return figure
+
+
+def interval(estimates: list[tuple[float, float, float]]) -> dict[str, Any]:
+    """Plotly's error bars for (value, low, high) rows."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(high - value, 0.0) for value, _, high in estimates],
+        "arrayminus": [max(value - low, 0.0) for value, low, _ in estimates],
+        "thickness": 1.5,
+        "width": 4,
+    }
+
+
+def faint(colour: str) -> str:
+    """The colour as a see-through fill."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.18)"
+
+
+def symbol_of(colour: str) -> str:
+    """A marker shape that goes with the colour, so that colour never carries meaning alone."""
+    return SYMBOLS[COLOURS.index(colour)] if colour in COLOURS else "circle-open"

@@ -1,0 +1,310 @@
+"""Per-token projections as HTML: escaped text in colour, readable without any script.
+
+Colour runs from task-focused to empathic around the direction's threshold; the scale is that of
+the read tokens, so that BOS, whose projection dwarfs all others, cannot bleach the rest. A few
+fixed lines of script add the layer slider and reading by arrow keys; the page works without.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..files import write_text
+from ..token_projections import TokenProjections, token_projections
+from ..types import ContrastivePair, Direction, HookedModel
+from .page import security_policy, template_text
+from .runs import plain
+from .text import json_island, json_text, number_text, shortened, visible
+
+__all__ = [
+    "TokenSide",
+    "TokenView",
+    "saved_side",
+    "side_of",
+    "token_view",
+    "tokens_fragment",
+    "view_of",
+]
+
+BINS = 9
+POLES = ("empathic", "task-focused")
+
+
+@dataclass(frozen=True)
+class TokenSide:
+    """One text of a view. ``values`` [layer][pos] are relative to threshold, in class gaps."""
+
+    title: str
+    tokens: Sequence[str]
+    values: Sequence[Sequence[float]]
+    pooled: Sequence[bool]
+    steered: Sequence[bool]
+    bos: Sequence[bool]
+
+
+@dataclass(frozen=True)
+class TokenView:
+    """A view as HTML: shown by a notebook as it is, or written as a page of its own."""
+
+    fragment: str
+    title: str
+
+    def _repr_html_(self) -> str:
+        style, script = template_text("tokens.css"), template_text("tokens.js")
+        return f"<style>{style}</style>{self.fragment}<script>{script}</script>"
+
+    def page(self) -> str:
+        """A self-contained page that can load nothing and runs only our own script."""
+        style, script = template_text("tokens.css"), template_text("tokens.js")
+        title = html.escape(visible(self.title))
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{security_policy(script)}">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{title}</title><style>{style}"
+            "body{margin:1rem auto;max-width:80rem;padding:0 1rem}</style></head>"
+            f'<body class="elt-page"><main><h1>{title}</h1>{self.fragment}</main>'
+            f"<script>{script}</script></body></html>\n"
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes the page."""
+        write_text(path, self.page())
+
+
+def token_view(
+    model: HookedModel,
+    text_or_pair: str | ContrastivePair,
+    direction: Direction | Mapping[int, Direction],
+    *,
+    layers: Sequence[int] | None = None,
+    prompt: str = "",
+) -> TokenView:
+    """How a direction reads a text, or both sides of a pair side by side, token by token.
+
+    ``direction`` may hold one direction for each layer; ``layers`` picks among them, and the
+    slider starts at the middle one.
+    """
+    if not isinstance(direction, Direction) and layers is not None:
+        direction = {layer: direction[layer] for layer in layers}
+    if isinstance(text_or_pair, str):
+        return view_of([token_projections(model, direction, text_or_pair, prompt)], ["text"])
+    pair = text_or_pair
+    sides = [
+        token_projections(model, direction, text, pair.prompt or prompt)
+        for text in (pair.positive, pair.negative)
+    ]
+    return view_of(sides, POLES, title=f"{pair.scenario_id}, pair {pair.pair_id}")
+
+
+def view_of(
+    projections: Sequence[TokenProjections],
+    titles: Sequence[str],
+    *,
+    title: str = "Token projections",
+    layer: int | None = None,
+) -> TokenView:
+    """The view of texts that were already projected (a pair; unsteered and steered)."""
+    layers = projections[0].layers
+    shown = layers[len(layers) // 2] if layer is None else layer
+    sides = [side_of(p, name) for p, name in zip(projections, titles, strict=True)]
+    return TokenView(tokens_fragment(sides, layers, shown), title)
+
+
+def side_of(projections: TokenProjections, title: str) -> TokenSide:
+    """One side of a view from projections."""
+    return TokenSide(
+        title=title,
+        tokens=projections.tokens,
+        values=projections.relative().tolist(),
+        pooled=projections.pooled.tolist(),
+        steered=projections.steered.tolist(),
+        bos=projections.bos.tolist(),
+    )
+
+
+def saved_side(row: Mapping[str, Any]) -> TokenSide | None:
+    """One side of an example in ``token_views.json``; None where there is nothing to show."""
+    tokens, values = row.get("tokens"), row.get("values")
+    if not isinstance(tokens, list) or not isinstance(values, list) or not tokens or not values:
+        return None
+    n = min(len(tokens), len(values))
+
+    def marks(name: str, missing: bool) -> list[bool]:
+        given = [bool(mark) for mark in row.get(name) or []][:n]
+        return given + [missing] * (n - len(given))
+
+    return TokenSide(
+        title=str(row.get("side", "")),
+        tokens=[str(token) for token in tokens[:n]],
+        values=[[float(v) if plain(v) else 0.0 for v in values[:n]]],
+        pooled=marks("pooled", not row.get("pooled")),
+        steered=marks("steered", False),
+        bos=marks("bos", False),
+    )
+
+
+def tokens_fragment(
+    sides: Sequence[TokenSide],
+    layers: Sequence[int],
+    layer: int,
+    *,
+    max_token_chars: int = 2000,
+    with_data: bool = True,
+) -> str:
+    """The view as one HTML section. Its style and script are ``tokens.css`` and ``tokens.js``.
+
+    ``with_data`` embeds the values of all layers for the slider and the keyboard.
+    """
+    row = list(layers).index(layer)
+    units = [_units(side) for side in sides]
+    scales = [_scale(sides, i) for i in range(len(layers))]
+    drawn = "".join(
+        _side(side, unit, row, scales[row], max_token_chars)
+        for side, unit in zip(sides, units, strict=True)
+    )
+    slider = data = ""
+    if with_data:
+        if len(layers) > 1:
+            slider = (
+                '<p class="elt-slider" hidden><label>Layer <input type="range" min="0" '
+                f'max="{len(layers) - 1}" value="{row}"></label> <output>{layer}</output></p>'
+            )
+        island = {
+            "layers": list(layers),
+            "scales": [_short(scale) for scale in scales],
+            "sides": [_data(side, unit) for side, unit in zip(sides, units, strict=True)],
+        }
+        data = (
+            f'<script type="application/json" class="elt-data">'
+            f"{json_island(json_text(island))}</script>"
+        )
+    many = " elt-two" if len(sides) > 1 else ""
+    return (
+        f'<section class="elt" aria-label="Token projections">{slider}'
+        f'<div class="elt-sides{many}">{drawn}</div>{_legend(scales[row], layer)}{data}</section>'
+    )
+
+
+def _units(side: TokenSide) -> list[range]:
+    """Positions shown as one: the fragments of a character, and what shapes into one glyph."""
+    units: list[range] = []
+    marks = list(zip(side.pooled, side.steered, side.bos, strict=True))
+    begin = 0
+    for end in range(1, len(side.tokens) + 1):
+        text = "".join(side.tokens[begin:end])
+        if end < len(side.tokens) and marks[end] == marks[begin]:
+            following = side.tokens[end]
+            if not text or text.endswith("\u200d") or (following and _joins(following[0])):
+                continue
+        units.append(range(begin, end))
+        begin = end
+    return units
+
+
+def _joins(character: str) -> bool:
+    """Whether a character shapes onto the one before: ZWJ, variation selector, skin tone."""
+    code = ord(character)
+    return code == 0x200D or 0xFE00 <= code <= 0xFE0F or 0x1F3FB <= code <= 0x1F3FF
+
+
+def _scale(sides: Sequence[TokenSide], row: int) -> float:
+    """Largest distance from the threshold among read tokens; of all but BOS where none is read."""
+    read = [abs(v) for s in sides for v, p in zip(s.values[row], s.pooled, strict=True) if p]
+    rest = [abs(v) for s in sides for v, b in zip(s.values[row], s.bos, strict=True) if not b]
+    return max(read or rest or [1.0]) or 1.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _bin(value: float, scale: float) -> str:
+    """The class of a token's colour; ``tokens.js`` has the same rule."""
+    step = math.floor(BINS * min(abs(value) / scale, 1.0) + 0.5)
+    return "z" if step == 0 else f"{'p' if value > 0 else 'n'}{step}"
+
+
+def _side(
+    side: TokenSide, units: Sequence[range], row: int, scale: float, max_token_chars: int
+) -> str:
+    values = side.values[row]
+    shown = [_mean([values[i] for i in unit]) for unit in units]
+    spans = []
+    for unit, value in zip(units, shown, strict=True):
+        first = unit[0]
+        text = shortened("".join(side.tokens[i] for i in unit), max_token_chars)
+        marks = [_bin(value, scale)]
+        marks += ["b"] if side.bos[first] else [] if side.pooled[first] else ["c"]
+        marks += ["s"] if side.steered[first] else []
+        # A line break has nothing to colour, so it gets a sign of its own.
+        body = html.escape(text).replace("\n", "<i>↵</i>\n")
+        where = f"{first}–{unit[-1]}" if len(unit) > 1 else str(first)
+        spans.append(
+            f'<span class="{" ".join(marks)}" title="{_signed(value)}, position {where}">{body}'
+            "</span>"
+        )
+    pooled = [v for v, read in zip(values, side.pooled, strict=True) if read]
+    mean = _signed(_mean(pooled)) if pooled else "–"
+    title = html.escape(shortened(side.title, 200))
+    return (
+        f'<figure class="elt-side"><figcaption><strong><bdi>{title}</bdi></strong> · mean of '
+        f'{len(pooled)} pooled tokens <output class="elt-mean">{mean}</output></figcaption>'
+        f'<p class="elt-text" dir="auto" tabindex="0" role="group" aria-label="Tokens of '
+        f'{title}; arrow keys read them one by one">{"".join(spans)}</p>'
+        f'<p class="elt-strong">{_strongest(side, units, shown)}</p>'
+        '<p class="elt-now" aria-live="polite"></p></figure>'
+    )
+
+
+def _strongest(side: TokenSide, units: Sequence[range], shown: Sequence[float], n: int = 3) -> str:
+    """The most telling tokens in words, for those who do not see the colours."""
+    read = [i for i, unit in enumerate(units) if side.pooled[unit[0]]]
+    order = sorted(read, key=lambda i: shown[i])
+    parts = []
+    for pole, picked in ((POLES[0], order[::-1][:n]), (POLES[1], order[:n])):
+        kept = [i for i in picked if (shown[i] > 0) == (pole == POLES[0])]
+        names = []
+        for i in kept:
+            text = shortened("".join(side.tokens[k] for k in units[i]), 30)
+            names.append(f"<q><bdi>{html.escape(text)}</bdi></q> {_signed(shown[i])}")
+        parts.append(f"Most {pole}: {', '.join(names) or 'none'}.")
+    return " ".join(parts)
+
+
+def _data(side: TokenSide, units: Sequence[range]) -> dict[str, object]:
+    rows = [[_short(_mean([r[i] for i in unit])) for unit in units] for r in side.values]
+    pooled = [i for i, read in enumerate(side.pooled) if read]
+    means = [_short(_mean([r[i] for i in pooled])) if pooled else None for r in side.values]
+    return {"values": rows, "means": means}
+
+
+def _short(value: float) -> float:
+    """Four significant digits: below what anyone reads off, and half the bytes."""
+    return float(f"{value:.4g}") if math.isfinite(value) else 0.0
+
+
+def _signed(value: float) -> str:
+    return f"+{number_text(value)}" if value > 0 else number_text(value)
+
+
+def _legend(scale: float, layer: int) -> str:
+    steps = "".join(f'<span class="n{i}">&nbsp;</span>' for i in range(BINS, 0, -1))
+    steps += '<span class="z">0</span>'
+    steps += "".join(f'<span class="p{i}">&nbsp;</span>' for i in range(1, BINS + 1))
+    bound = number_text(scale)
+    return (
+        f'<p class="elt-legend"><span>{POLES[1]} <b>−<span class="elt-bound">{bound}</span></b> '
+        f'<span class="elt-bar" aria-hidden="true">{steps}</span> '
+        f'<b>+<span class="elt-bound">{bound}</span></b> {POLES[0]}</span> '
+        "<span>projection − threshold in class gaps, layer "
+        f'<span class="elt-layer">{layer}</span></span> '
+        '<span><span class="c">context</span> read, not pooled</span> '
+        '<span><span class="b">BOS</span> left out of the scale</span> '
+        '<span><span class="s">steered</span> line above</span></p>'
+    )

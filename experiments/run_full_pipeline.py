@@ -1,0 +1,81 @@
+"""The whole study with one command: pairs to directions, evidence, behaviour, steering, report.
+
+    python experiments/run_full_pipeline.py                            # embedded model, no key, no GPU
+    python experiments/run_full_pipeline.py --model google/gemma-2-9b-it --device mps --dtype float16
+
+Writes a run's folder (default results/<model>/) and ends with the seed criteria, met or not.
+"""
+
+import shlex
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from empathy_lens.command_line import clear_errors
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(
+    model: Annotated[str, typer.Option(help="embedded, embedded:smollm2, a hub id, a folder")] = (
+        "embedded"
+    ),
+    backend: Annotated[str, typer.Option(help="auto, hooked or bridge")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32")] = "auto",
+    revision: Annotated[str | None, typer.Option(help="revision of a hub model")] = None,
+    pairs_train: Annotated[Path | None, typer.Option(help="pairs to learn from (JSONL)")] = None,
+    pairs_test: Annotated[Path | None, typer.Option(help="pairs to test on (JSONL)")] = None,
+    layers: Annotated[str, typer.Option(help='"all" or numbers such as 8,12,16')] = "all",
+    out: Annotated[Path | None, typer.Option(help="folder of the run")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    skip_generation: Annotated[
+        bool, typer.Option("--skip-generation", help="use the pairs on disk (always the case)")
+    ] = False,
+    skip_steering: Annotated[bool, typer.Option("--skip-steering")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="skip finished stages")] = False,
+) -> None:
+    """Run the study and write its folder."""
+    start = time.perf_counter()
+    with clear_errors():
+        from empathy_lens.console import criteria_table, progress_bars
+        from empathy_lens.runs import Run
+        from empathy_lens.study import (
+            DataFiles,
+            StudyOptions,
+            parse_layers,
+            run_study,
+            summarise,
+        )
+        from empathy_lens.views.write import write_report
+
+        shipped = DataFiles.shipped(ROOT / "data")
+        chosen = {"pairs_train": pairs_train, "pairs_test": pairs_test}
+        options = StudyOptions(
+            files=replace(shipped, **{k: v for k, v in chosen.items() if v is not None}),
+            model=model,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            layers=parse_layers(layers),
+            seed=seed,
+            skip_steering=skip_steering,
+            command=shlex.join(["python", *sys.argv]),
+        )
+        folder = out or ROOT / "results" / model.strip("/").replace("/", "--").replace(":", "-")
+        with progress_bars() as console:
+            run = Run(folder, resume=resume, announce=console.announce)
+            run_study(options, run, console.progress)
+            summary = summarise(run, time.perf_counter() - start)
+            console.announce("report")
+            write_report(folder)
+        criteria_table(summary, folder)
+
+
+if __name__ == "__main__":
+    typer.run(main)

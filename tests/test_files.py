@@ -1,0 +1,120 @@
+import json
+import os
+import stat
+
+import pytest
+
+from empathy_lens.errors import InputError
+from empathy_lens.files import (
+    atomic_path,
+    check_writable,
+    read_json,
+    sha256_file,
+    write_json,
+    write_text,
+)
+
+
+def test_text_and_json_come_back_as_they_were_written(tmp_path):
+    write_text(tmp_path / "a" / "b.txt", "naïve\n")
+    assert (tmp_path / "a" / "b.txt").read_bytes() == "naïve\n".encode()
+    data = {"value": 0.1, "names": ["ä", "→"], "none": None}
+    write_json(tmp_path / "data.json", data)
+    assert read_json(tmp_path / "data.json") == data
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_after_an_exception_the_old_file_stands_and_nothing_else(tmp_path, error):
+    path = tmp_path / "result.json"
+    write_text(path, "old")
+    with pytest.raises(error), atomic_path(path) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_is_absent_until_it_is_whole(tmp_path):
+    path = tmp_path / "result.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_text("all")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+    assert path.read_text() == "all"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_may_replace_the_temporary_file_itself(tmp_path):
+    path = tmp_path / "weights.bin"
+    with atomic_path(path) as temporary:
+        temporary.unlink()
+        temporary.write_bytes(b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_written_files_are_readable_like_any_other(tmp_path):
+    previous = os.umask(0o022)
+    try:
+        write_text(tmp_path / "shared.txt", "x")
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE((tmp_path / "shared.txt").stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_json_are_refused_and_leave_the_old_file(tmp_path, value):
+    path = tmp_path / "data.json"
+    write_json(path, {"value": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"value": value})
+    assert read_json(path) == {"value": 1}
+
+
+def test_a_fault_in_json_is_named_with_file_line_and_column(tmp_path):
+    path = tmp_path / "data.json"
+    path.write_text('{\n  "a": 1,\n  "b": oops\n}')
+    with pytest.raises(InputError, match=r"data\.json:3:8: not valid JSON"):
+        read_json(path)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"missing\.json: no such file"):
+        read_json(tmp_path / "missing.json")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_json(tmp_path)
+    (tmp_path / "latin.json").write_bytes('"\xe9"'.encode("latin-1"))
+    with pytest.raises(InputError, match="expected UTF-8 text, byte 1 is not"):
+        read_json(tmp_path / "latin.json")
+
+
+def test_json_nested_too_deeply_is_an_input_error(tmp_path):
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(InputError, match=r"deep\.json: .*nested"):
+        read_json(path)
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    assert sha256_file(path).startswith("ba7816bf8f01cfea")
+
+
+def test_a_writable_folder_is_made_and_left_empty(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused_with_advice(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match="choose another folder with --out"):
+            check_writable(folder)
+
+
+def test_a_json_file_ends_with_a_newline_and_is_utf8(tmp_path):
+    write_json(tmp_path / "a.json", {"ä": 1})
+    raw = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert raw.endswith("}\n")
+    assert "ä" in raw
+    assert json.loads(raw) == {"ä": 1}

@@ -1,0 +1,254 @@
+"""A made-up run's folder in the pipeline's format: no model, no randomness."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+SCENARIOS = ("food_delivery", "the_listener", "the_maze", "the_protector", "the_duel")
+
+
+def estimate(value: float, spread: float = 0.06, **more: Any) -> dict[str, Any]:
+    return {
+        "value": value,
+        "low": max(value - spread, 0.0),
+        "high": min(value + spread / 2, 1.0),
+        "confidence": 0.95,
+        "n": 60,
+        "n_groups": 30,
+        "method": "cluster bootstrap",
+        "seed": 0,
+        **more,
+    }
+
+
+def synthetic_run(text: str | None = None) -> dict[str, dict[str, Any]]:
+    """All parts of a run. ``text`` replaces every string that comes from data or a model."""
+
+    def t(default: str) -> str:
+        return default if text is None else text
+
+    scenarios = [t(s) + (f" #{i}" if text is not None else "") for i, s in enumerate(SCENARIOS)]
+    provenance = {"model_name": t("google/gemma-3-270m"), "weights_hash": "9f" * 32}
+    provenance |= {"dtype": "float32", "backend": "hooked", "weight_basis": "hub"}
+    return {
+        "config": {
+            "command": t("python experiments/run_full_pipeline.py --model embedded --seed 0"),
+            "model": t("embedded"),
+            "model_name": t("google/gemma-3-270m"),
+            "backend": "hooked",
+            "device": "cpu",
+            "dtype": "float32",
+            "layers": list(range(18)),
+            "pooling": "mean",
+            "seed": 0,
+            "pairs_train": t("data/contrastive_pairs/train_pairs.jsonl"),
+            "pairs_test": t("data/contrastive_pairs/test_pairs.jsonl"),
+            "rubric": t("data/rubric_completions/rubric_completions.jsonl"),
+            "data": {"train": {"n": 70, "sha256": "ab" * 32}, "test": {"n": 30, "sha256": "0"}},
+            "provenance": provenance,
+            "versions": {"python": "3.11.9", "torch": t("2.13.0"), "transformer-lens": "3.9.0"},
+        },
+        "validation_auroc": _validation(t, scenarios),
+        "eia_correlation": _eia(t, scenarios),
+        "steering_examples": _steering(t, scenarios),
+        "evidence": _evidence(t, scenarios),
+        "summary": {
+            "selected_layer": 12,
+            "criteria": [
+                {
+                    "level": level,
+                    "name": t(name),
+                    "value": value,
+                    "met": met,
+                    "detail": t("held-out pairs"),
+                }
+                for level, name, value, met in (
+                    ("minimum", "AUROC > 0.75", 0.941, True),
+                    ("target", "Pearson r > 0.5", 0.41, False),
+                    ("stretch", "AUROC > 0.9 on a second model", None, None),
+                )
+            ],
+            "stages": [
+                {"name": t(n), "seconds": s, "peak_rss_mb": 1800.5}
+                for n, s in (("load", 4.1), ("extract", 38.2), ("steer", 61.0))
+            ],
+            "wall_seconds": 131.25,
+            "peak_rss_mb": 2210.0,
+            "versions": {"python": "3.11.9"},
+        },
+        "token_views": _token_views(t),
+    }
+
+
+def write_run(folder: Path, run: dict[str, dict[str, Any]]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, data in run.items():
+        (folder / f"{part}.json").write_text(json.dumps(data), encoding="utf-8")
+    return folder
+
+
+def _wave(i: int) -> float:
+    return math.sin(i * 2.399)
+
+
+def _validation(t: Any, scenarios: list[str]) -> dict[str, Any]:
+    layers = {
+        str(layer): {
+            "auroc": estimate(0.6 + 0.36 * math.sin(layer / 7.5)),
+            "accuracy": estimate(0.55 + 0.3 * math.sin(layer / 7.5)),
+            "separation": estimate(0.8),
+            "cv_auroc": 0.62 + 0.34 * math.sin(layer / 7.5),
+            "raw_norm": 7.0 * 1.38**layer,
+        }
+        for layer in range(18)
+    }
+    projections = [
+        {
+            "pair_id": t(f"pair-{i:03d}"),
+            "scenario_id": scenarios[i % 5],
+            "label": label,
+            "projection": (0.5 if label else -0.5) + 0.5 * _wave(i + 31 * label),
+            "text": t("I stop and help the courier up before I ride on. " * 3),
+        }
+        for i in range(30)
+        for label in (True, False)
+    ]
+    selection = t("largest cross-validated AUROC on the training pairs")
+    return {
+        "selected_layer": 12,
+        "selection": selection,
+        "estimator": "mean_difference",
+        "layers": layers,
+        "projections": projections,
+    }
+
+
+def _eia(t: Any, scenarios: list[str]) -> dict[str, Any]:
+    items = [
+        {
+            "completion_id": t(f"rubric-{i:03d}"),
+            "scenario_id": scenarios[i % 5],
+            "score": i % 3,
+            "projection": 0.45 * (i % 3) - 0.5 + 0.4 * _wave(i),
+        }
+        for i in range(90)
+    ]
+    return {
+        "selected_layer": 12,
+        "rubric": {
+            "pearson": estimate(0.61, p=0.0004),
+            "spearman": estimate(0.58, p=0.001),
+            "binary_accuracy": estimate(0.83),
+            "per_scenario": {
+                s: {
+                    "spearman": estimate(0.5) if i else None,
+                    "n": 18,
+                    "mean_by_score": {"0": -0.5, "1": -0.03, "2": 0.42},
+                }
+                for i, s in enumerate(scenarios)
+            },
+            "items": items,
+        },
+        "on_policy": None,
+    }
+
+
+def _steering(t: Any, scenarios: list[str]) -> dict[str, Any]:
+    alphas = [-2.0, -1.0, 0.0, 1.0, 2.0]
+    examples = [
+        {
+            "scenario_id": scenario,
+            "prompt": t("You are the delivery agent. Another courier has crashed. " * 4),
+            "alpha": alpha,
+            "seed": 0,
+            "completion": t(f"At alpha {alpha} I look around, weigh the time left, and act. " * 4),
+            "finished": alpha != 2.0,
+            "repetition": 0.05 + 0.06 * alpha * alpha,
+            "action_log_odds": 0.7 * alpha - 1,
+            "shift": (0.5 + 0.15 * i) * alpha + 0.1 * _wave(i) * alpha * alpha,
+            "success": None if alpha == 0 else alpha > 0,
+        }
+        for i, scenario in enumerate(scenarios)
+        for alpha in alphas
+    ]
+    band = {str(a): {"low": -0.6 * abs(a), "high": 0.55 * abs(a)} for a in alphas}
+    return {
+        "layer": 12,
+        "raw_norm": 812.5,
+        "alphas": alphas,
+        "examples": examples,
+        "log_odds_slope": {s: 0.5 + 0.1 * i for i, s in enumerate(scenarios)},
+        "random": {"n": 20, "share_below": 0.9, "by_alpha": band},
+        "successes": 7,
+        "out_of": 12,
+        "rule": t("the shift has alpha's sign and the text stays whole"),
+    }
+
+
+def _evidence(t: Any, scenarios: list[str]) -> dict[str, Any]:
+    def name(default: str, i: int) -> str:
+        value = t(default)
+        return value if value == default else f"{value} #{i}"
+
+    verdicts = (
+        ("The direction tells the classes apart", "supported", "AUROC 0.94 [0.88, 0.97]"),
+        ("It beats readers of words", "not supported", "difference 0.02 [-0.03, 0.06]"),
+        ("It transfers to new scenarios", "cannot tell", "four scenarios left, wide intervals"),
+    )
+    null = {"mean": 0.5, "sd": 0.21, "p95": 0.83, "p99": 0.9, "n": 1000}
+    return {
+        "headline": {"delta": estimate(0.02)},
+        "probe": estimate(0.941),
+        "baselines": {name("bag_of_words", 0): estimate(0.92), name("length", 1): estimate(0.57)},
+        "delta_vs_best_baseline": estimate(0.021),
+        "nulls": {"random_directions": null, name("shuffled_labels", 0): null},
+        "permutation_p_corrected": 0.002,
+        "leave_one_scenario_out": {
+            s: estimate(0.7 + 0.05 * i) if i else None for i, s in enumerate(scenarios)
+        },
+        "hard_pairs": {
+            "all": estimate(0.64),
+            "by_kind": {
+                name("warm_words_task_deed", 0): estimate(0.41),
+                name("cold_words_kind_deed", 1): estimate(0.71),
+            },
+        },
+        "contrasts": {
+            name("sentiment", 0): {"auroc": estimate(0.66), "cosine": 0.21},
+            name("politeness", 1): {"auroc": estimate(0.52), "cosine": -0.03},
+        },
+        "estimators": {
+            name(n, i): {
+                "layer": 12 + i,
+                "cv_auroc": 0.93,
+                "test_auroc": estimate(0.94 - 0.02 * i),
+                "stability": 0.97,
+            }
+            for i, n in enumerate(("mean_difference", "lda", "logistic", "pca_differences"))
+        },
+        "verdicts": [{"claim": t(c), "verdict": v, "because": t(b)} for c, v, b in verdicts],
+    }
+
+
+def _token_views(t: Any) -> dict[str, Any]:
+    words = "<bos>|You| see| the| courier|.|\n\n|I| stop|,| kneel| and| ask| if| he| is| hurt|.|"
+    tokens = [*words.split("|")[:-1], "", " 👩", "\u200d", "👧"]
+    values = [9.0] + [0.9 * _wave(i) for i in range(1, len(tokens))]
+    return {
+        "layer": 12,
+        "examples": [
+            {
+                "title": t(title),
+                "pair_id": t("pair-007"),
+                "side": side,
+                "tokens": [t(token) for token in tokens],
+                "values": values,
+                "pooled": [i > 6 for i in range(len(tokens))],
+                "bos": [i == 0 for i in range(len(tokens))],
+            }
+            for title, side in (("best pair", "empathic"), ("most wrong pair", "task-focused"))
+        ],
+    }
