@@ -221,7 +221,7 @@ def _pool(
     if not torch.isfinite(kept).all():
         row, pos, _ = (~torch.isfinite(kept)).nonzero()[0].tolist()
         raise NonFiniteError(
-            f"{hook_name} holds {kept[row, pos].isnan().any() and 'NaN' or 'an infinity'} at "
+            f"{hook_name} holds {(kept[row, pos].isnan().any() and 'NaN') or 'an infinity'} at "
             f"position {pos} of batch row {row} in {values.dtype}; "
             "load the model with --dtype bfloat16 or float32"
         )

@@ -30,8 +30,11 @@ def clear_errors() -> Iterator[None]:
         print(f"error: {where}{error.strerror}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("interrupted; nothing half-written is left. Run again with --resume to go on from the"
-              " last finished stage.", file=sys.stderr)
+        print(
+            "interrupted; nothing half-written is left. Run again with --resume to go on from the"
+            " last finished stage.",
+            file=sys.stderr,
+        )
         # Threads of torch may still be busy: leave without waiting for them.
         sys.stderr.flush()
         sys.stdout.flush()

@@ -8,12 +8,12 @@ __all__ = ["seed_criteria"]
 
 THRESHOLDS = (
     ("minimum", "AUROC", 0.75),
-    ("minimum", "successful steering examples", 1),
+    ("minimum", "successful steering examples", 1.0),
     ("target", "AUROC", 0.80),
     ("target", "accuracy", 0.75),
     ("target", "Pearson r with EIA scores", 0.4),
     ("target", "binary accuracy, score 2 against 0", 0.70),
-    ("target", "successful steering examples", 2),
+    ("target", "successful steering examples", 2.0),
     ("stretch", "AUROC", 0.85),
     ("stretch", "Pearson r with EIA scores", 0.5),
     ("stretch", "share of successful steering examples", 0.5),
@@ -36,7 +36,7 @@ def seed_criteria(
         figures["binary accuracy, score 2 against 0"] = eia["rubric"]["binary_accuracy"]
     if steering is not None:
         share = steering["successes"] / steering["out_of"]
-        figures["successful steering examples"] = steering["successes"]
+        figures["successful steering examples"] = float(steering["successes"])
         figures["share of successful steering examples"] = share
     return [_criterion(level, name, bound, figures.get(name)) for level, name, bound in THRESHOLDS]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import cast
 
 import numpy as np
 import torch
@@ -55,7 +54,13 @@ def lda(
     centred = torch.cat([positive - positive.mean(dim=0), negative - negative.mean(dim=0)])
     covariance = LedoitWolf(assume_centered=True).fit(centred.double().numpy()).covariance_
     gap = mean_difference(positive, negative).double().numpy()
-    return torch.from_numpy(np.linalg.solve(covariance, gap)).float()
+    try:
+        return torch.from_numpy(np.linalg.solve(covariance, gap)).float()
+    except np.linalg.LinAlgError:
+        raise InputError(
+            f"lda needs activations that vary within the classes, got {len(positive)} pairs that "
+            "do not; use mean_difference"
+        ) from None
 
 
 def logistic(
@@ -67,6 +72,8 @@ def logistic(
     cost: the ridge penalty puts no weight outside it.
     """
     n_pairs = len(positive)
+    if n_pairs < 2:
+        raise InputError(f"logistic needs at least 2 pairs, got {n_pairs}; use mean_difference")
     x = torch.cat([positive, negative]).double()
     x = x - x.mean(dim=0)
     _, singular, basis = torch.linalg.svd(x, full_matrices=False)
@@ -114,15 +121,23 @@ def fit_direction(
     """
     name, estimate = _resolve(estimator)
     positive, negative = sides(activations, layer)
+    if torch.equal(positive, negative):
+        raise InputError(f"layer {layer}: the activations of the two classes coincide")
     vector = as_unit(estimate(positive, negative))
     mean_positive, mean_negative = (positive @ vector).mean(), (negative @ vector).mean()
     if mean_positive < mean_negative:
         vector, mean_positive, mean_negative = -vector, -mean_positive, -mean_negative
+    raw_norm = float(mean_positive - mean_negative)
+    if raw_norm == 0:
+        raise InputError(
+            f"layer {layer}: the two classes coincide along the {name} direction, so that nothing "
+            "can be told apart with it"
+        )
     return Direction(
         vector=vector,
         site=activations.sites[activations.layers.index(layer)],
         method=f"{name}, {activations.pooling} pooling",
-        raw_norm=float(mean_positive - mean_negative),
+        raw_norm=raw_norm,
         threshold=float((mean_positive + mean_negative) / 2),
         provenance=activations.provenance,
     )
@@ -167,4 +182,4 @@ def _resolve(estimator: str | Estimator) -> tuple[str, Estimator]:
         return getattr(estimator, "__name__", "custom"), estimator
     if estimator not in ESTIMATORS:
         raise InputError(f"estimator: expected one of {', '.join(ESTIMATORS)}, got {estimator!r}")
-    return estimator, cast(Estimator, ESTIMATORS[estimator])
+    return estimator, ESTIMATORS[estimator]

@@ -82,5 +82,6 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise InputError(
-            f"cannot write to {folder} ({error.strerror or error}); choose another folder with --out"
+            f"cannot write to {folder} ({error.strerror or error}); "
+            "choose another folder with --out"
         ) from None

@@ -34,9 +34,7 @@ __all__ = [
 FwdHook = tuple[str, Callable[..., Tensor]]
 
 
-def add_direction(
-    direction: Direction, alpha: float | Float[Tensor, "batch"]
-) -> FwdHook:
+def add_direction(direction: Direction, alpha: float | Float[Tensor, "batch"]) -> FwdHook:
     """A forward hook for ``model.hooks(fwd_hooks=[...])`` that adds ``alpha * raw_norm * vector``.
 
     ``alpha`` is one number or one a row of the batch; rows with alpha 0 pass through untouched,
@@ -99,7 +97,9 @@ def action_log_odds(
     positive = the model leans to the empathic ones. All directions must share one layer.
     """
     if len(directions) != len(alphas) or not directions:
-        raise InputError(f"expected an alpha for each direction, got {len(directions)}, {len(alphas)}")
+        raise InputError(
+            f"expected an alpha for each direction, got {len(directions)}, {len(alphas)}"
+        )
     if len({d.site for d in directions}) != 1:
         raise InputError("expected directions of one layer")
     for direction in directions:
@@ -111,7 +111,8 @@ def action_log_odds(
     per_action = np.array(values)
     n_empathic = len(prompt.empathic_actions)
     return cast(
-        np.ndarray, per_action[:, :n_empathic].mean(axis=1) - per_action[:, n_empathic:].mean(axis=1)
+        np.ndarray,
+        per_action[:, :n_empathic].mean(axis=1) - per_action[:, n_empathic:].mean(axis=1),
     )
 
 
@@ -155,6 +156,9 @@ def _mean_log_probs(
         targets = tokens[:, -(keep - 1) :].to(logits.device)
         log_probs = logits[:, :-1].log_softmax(dim=-1).gather(-1, targets[..., None])[..., 0]
         values.append(
-            [row[-e.n_completion :].mean().item() for row, e in zip(log_probs, encoded, strict=True)]
+            [
+                row[-e.n_completion :].mean().item()
+                for row, e in zip(log_probs, encoded, strict=True)
+            ]
         )
     return values

@@ -99,9 +99,7 @@ def steering_examples(
         "raw_norm": direction.raw_norm,
         "alphas": [float(a) for a in alphas],
         "examples": examples,
-        "log_odds_slope": {
-            p.scenario_id: float(s) for p, s in zip(chosen, slopes, strict=True)
-        },
+        "log_odds_slope": {p.scenario_id: float(s) for p, s in zip(chosen, slopes, strict=True)},
         "mean_slope": float(slopes.mean()),
         "random": {
             "n": n_random,
@@ -120,14 +118,10 @@ def steering_examples(
     }
 
 
-def _succeeds(
-    alpha: float, example: dict[str, Any], null_shifts: Float[np.ndarray, "n"]
-) -> bool:
+def _succeeds(alpha: float, example: dict[str, Any], null_shifts: Float[np.ndarray, "n"]) -> bool:
     sign = np.sign(alpha)
     beyond_random = (sign * null_shifts < sign * example["shift"]).mean() >= 0.95
-    coherent = (
-        example["repetition"] <= MAX_REPETITION and len(example["completion"].split()) >= 10
-    )
+    coherent = example["repetition"] <= MAX_REPETITION and len(example["completion"].split()) >= 10
     return bool(sign * example["shift"] > 0 and beyond_random and coherent)
 
 

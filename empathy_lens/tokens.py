@@ -42,7 +42,7 @@ def encode(model: HookedModel, text: str, prompt: str = "") -> EncodedText:
     empty or the whole is longer than the context the model was loaded with.
     """
     context = encode_prompt(model, prompt) if prompt else _begin(model)
-    completion = _plain_ids(model, text)
+    completion = _plain_ids(model, _without_bos(model, text))
     if not completion:
         raise InputError(f"expected a text with at least one token, got {text!r}")
     return _checked(model, EncodedText((*context, *completion), start=len(context)))
@@ -50,6 +50,7 @@ def encode(model: HookedModel, text: str, prompt: str = "") -> EncodedText:
 
 def encode_prompt(model: HookedModel, prompt: str) -> tuple[int, ...]:
     """Tokens of a prompt up to where the model would begin its answer."""
+    prompt = _without_bos(model, prompt)
     if not prompt.strip():
         raise InputError("expected a prompt, it is empty")
     begin = _begin(model)
@@ -91,6 +92,11 @@ def pad_id(model: HookedModel) -> int:
 def _begin(model: HookedModel) -> tuple[int, ...]:
     bos = model_card(model).bos_id
     return () if bos is None else (bos,)
+
+
+def _without_bos(model: HookedModel, text: str) -> str:
+    """The text without a BOS of its own, which one that was rendered elsewhere often brings."""
+    return text.removeprefix(model.tokenizer.bos_token or "")
 
 
 def _plain_ids(model: HookedModel, text: str) -> tuple[int, ...]:

@@ -154,7 +154,7 @@ def validate_direction(
     groups = list(activations.groups)
     return LayerValidation(
         auroc=cast(Estimate, stats.auroc_estimate(values, labels, groups, **options)),
-        accuracy=cast(Estimate, stats.accuracy_estimate((values > 0) == labels, groups, **options)),
+        accuracy=stats.accuracy_estimate((values > 0) == labels, groups, **options),
         separation=cast(Estimate, stats.separation_estimate(values, labels, groups, **options)),
     )
 
@@ -183,4 +183,6 @@ def _cohens_d(
 ) -> Float[np.ndarray, "layer"]:
     positive, negative = values[:, labels], values[:, ~labels]
     pooled = np.sqrt((positive.var(axis=1, ddof=1) + negative.var(axis=1, ddof=1)) / 2)
-    return cast(np.ndarray, (positive.mean(axis=1) - negative.mean(axis=1)) / pooled)
+    gap = positive.mean(axis=1) - negative.mean(axis=1)
+    # Undefined without spread: 0, so that such a layer wins no tie.
+    return np.divide(gap, pooled, out=np.zeros_like(gap), where=pooled > 0)

@@ -3,13 +3,14 @@
     python experiments/evidence_card.py [--model embedded] [--pairs-train A --pairs-test B]
         [--layers all] [--n-ablated 50] [--out card.json] [--seed 0]
 
-Chooses a layer on the train pairs, then reads test, masked, hard and contrast pairs once each.
+Chooses a layer on the train pairs, then opens test, masked, hard and contrast pairs once.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from empathy_lens.activations import extract_activations
 from empathy_lens.baselines import ablate_words
@@ -26,8 +27,10 @@ PAIRS = DATA / "contrastive_pairs"
 
 
 def evidence_card(args: argparse.Namespace) -> Evidence:
+    layers: Sequence[int] | Literal["all"] = "all"
     try:
-        layers = "all" if args.layers == "all" else [int(n) for n in args.layers.split(",")]
+        if args.layers != "all":
+            layers = [int(n) for n in args.layers.split(",")]
     except ValueError:
         raise InputError(f"--layers: expected all or 8,12,16, got {args.layers!r}") from None
     train_pairs, test_pairs = load_pairs(args.pairs_train), load_pairs(args.pairs_test)

@@ -11,12 +11,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from empathy_lens.command_line import clear_errors
 
+Backend = Literal["auto", "hooked", "bridge"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -24,7 +25,7 @@ def main(
     model: Annotated[str, typer.Option(help="embedded, embedded:smollm2, a hub id, a folder")] = (
         "embedded"
     ),
-    backend: Annotated[str, typer.Option(help="auto, hooked or bridge")] = "auto",
+    backend: Annotated[Backend, typer.Option()] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32")] = "auto",
     revision: Annotated[str | None, typer.Option(help="revision of a hub model")] = None,

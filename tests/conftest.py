@@ -1,5 +1,6 @@
 """Offline environment, runtime shape and type checks, and small models for every test."""
 
+# ruff: noqa: E402 - the environment and the import hook must come before the imports they govern
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -8,18 +8,19 @@ from empathy_lens.types import Activations, ContrastivePair, Provenance, Site
 PROVENANCE = Provenance(
     model_name="planted", weights_hash="0", dtype="float32", backend="none", transformer_lens="0"
 )
-WIDTH, LAYERS = 48, 4
+WIDTH, LAYERS = 48, 3
 TRUTH = np.random.default_rng(99).standard_normal(WIDTH)
 TRUTH /= np.linalg.norm(TRUTH)
 WORDS = [f"w{a}{b}" for a in "abcdefghij" for b in "klmnopqrst"]
 
 
 def pairs(n, *, telling=False, scenarios=4, sources=1, seed=0, tags=(), prefix="p"):
-    """Pairs of random words; with ``telling``, each side opens with a word of its class."""
+    """Pairs of random words; with ``telling``, each side opens with words of its class."""
     rng = np.random.default_rng(seed)
 
     def text(word):
-        return " ".join([word if telling else "so", *rng.choice(WORDS, size=rng.integers(15, 25))])
+        opening = [word] * 6 if telling else ["so"]
+        return " ".join([*opening, *rng.choice(WORDS, size=rng.integers(15, 25))])
 
     return tuple(
         ContrastivePair(
@@ -34,7 +35,7 @@ def pairs(n, *, telling=False, scenarios=4, sources=1, seed=0, tags=(), prefix="
     )
 
 
-def activations(some_pairs, *, gap=3.0, layers=LAYERS, planted_at=2, seed=0, axis=TRUTH):
+def activations(some_pairs, *, gap=3.0, layers=LAYERS, planted_at=1, seed=0, axis=TRUTH):
     """Noise with sides ``gap`` sd apart along ``axis`` at one layer, and none at the others."""
     rng = np.random.default_rng(seed)
     n = len(some_pairs)

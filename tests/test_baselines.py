@@ -22,11 +22,11 @@ from empathy_lens.stats import auroc
 from empathy_lens.types import ContrastivePair
 
 DATA = Path(__file__).resolve().parents[1] / "data"
-FILLER = "the carrier walks on over grey stones and counts each step of the way back".split()
+FILLER = ["the", "carrier", "walks", "on", "over", "grey", "stones", "and", "counts", "each", "way"]
 
 
 def pairs_of(positive_word, negative_word, n=20, seed=0, extra=0):
-    """Pairs of filler words with one class-telling word a side; positives ``extra`` words longer."""
+    """Pairs of filler and one class-telling word a side; positives ``extra`` words longer."""
     rng = np.random.default_rng(seed)
 
     def text(word, more):

@@ -20,7 +20,7 @@ OTHER = np.roll(planted.TRUTH, 7)
 def gather(train_pairs=TRAIN, test_pairs=TEST, *, gap=3.0, train=None, test=None, **options):
     train = planted.activations(train_pairs, gap=gap) if train is None else train
     test = planted.activations(test_pairs, gap=gap, seed=1) if test is None else test
-    options = {"layer": 2, "estimators": ("mean_difference",), **CHEAP, **options}
+    options = {"layer": 1, "estimators": ("mean_difference",), **CHEAP, **options}
     return gather_evidence(train, test, train_pairs, test_pairs, **options)
 
 
@@ -53,7 +53,7 @@ def full():
             "random": {"n": 20, "share_below": 1.0},
             "rule": "more caring",
         },
-        estimators=("mean_difference", "lda", "logistic", "pca_differences"),
+        estimators=("mean_difference", "pca_differences"),
     )
 
 
@@ -129,10 +129,10 @@ def test_every_key_of_the_schema_is_there_and_every_figure_is_an_estimate(full):
     assert set(card["leave_one_source_out"]) == {"m0", "m1"}
     assert set(card["hard_pairs"]["by_kind"]) == {"a", "b", "c"}
     assert {"auroc", "cosine"} <= set(card["contrasts"]["sentiment"])
-    assert set(card["estimators"]) == {"mean_difference", "lda", "logistic", "pca_differences"}
+    assert set(card["estimators"]) == {"mean_difference", "pca_differences"}
     for row in card["estimators"].values():
         assert {"layer", "cv_auroc", "test_auroc", "stability"} <= set(row)
-        assert row["layer"] == 2
+        assert row["layer"] == 1
     assert all(set(v) == {"claim", "verdict", "because"} for v in card["verdicts"])
     assert len({v["claim"] for v in card["verdicts"]}) == len(card["verdicts"])
     assert card["headline"]["text"] in str(full)
@@ -181,10 +181,14 @@ def test_one_class_or_constant_activations_cannot_tell():
     train, test = planted.activations(TRAIN), planted.activations(TEST, seed=1)
     positives = [train.select(train.labels), test.select(test.labels)]
     constants = [replace(a, values=torch.full_like(a.values, 0.1)) for a in (train, test)]
-    for a, b in ((positives[0], test), (train, positives[1]), (constants[0], test)):
-        assert set(verdicts(gather(train=a, test=b)).values()) <= {"cannot tell"}
-    found = verdicts(gather(train=train, test=constants[1]))
-    assert found["separates the classes"] == found["beyond words"] == "cannot tell"
+    for a in (positives[0], constants[0]):
+        evidence = gather(train=a, test=test)
+        assert set(verdicts(evidence).values()) == {"cannot tell"}
+        assert "direction" in evidence.not_computed
+    for b in (positives[1], constants[1]):
+        found = verdicts(gather(train=train, test=b))
+        assert found.pop("holds in scenarios it never saw") == "supported"  # read on train only
+        assert set(found.values()) == {"cannot tell"}
 
 
 def test_one_situation_cannot_tell():
@@ -199,7 +203,7 @@ def test_one_situation_cannot_tell():
 def test_nan_is_refused_and_located():
     train = planted.activations(TRAIN)
     train.values[3, 1, 5] = float("nan")
-    with pytest.raises(NonFiniteError, match="train: .*'p1' at layer 1, channel 5"):
+    with pytest.raises(NonFiniteError, match=r"train: .*'p1' at layer 1, channel 5"):
         gather(train=train)
 
 
@@ -223,9 +227,9 @@ def test_the_order_of_the_items_changes_no_figure():
 
 def test_the_probe_is_the_direction_fitted_on_train():
     train, test = planted.activations(TRAIN), planted.activations(TEST, seed=1)
-    direction = fit_direction(train, 2)
+    direction = fit_direction(train, 1)
     assert direction.vector.numpy() @ planted.TRUTH > 0.8
-    scores = direction.project(test.at(2)).numpy()
+    scores = direction.project(test.at(1)).numpy()
     wins = scores[0::2][:, None] > scores[1::2]
     assert gather().probe.value == pytest.approx(wins.mean())
 

@@ -71,7 +71,7 @@ def check_finite(activations: Activations, name: str) -> None:
 
 
 def in_item_order(
-    pair_scores: Float[np.ndarray, "item"],
+    pair_scores: Float[np.ndarray, "text"],
     pairs: Sequence[ContrastivePair],
     activations: Activations,
     name: str,

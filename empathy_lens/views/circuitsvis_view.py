@@ -15,6 +15,9 @@ from .text import visible
 __all__ = ["OfflineView", "circuitsvis_view"]
 
 
+STAND_IN = "\uf3c0"
+
+
 class OfflineView:
     """HTML that a notebook shows as it is; ``str`` gives the same."""
 
@@ -51,13 +54,14 @@ def circuitsvis_view(projections: TokenProjections, layer: int | None = None) ->
         negative_color="#D55E00",
         positive_color="#0072B2",
     )
-    return OfflineView(rendered.local_src)
+    script, call, arguments = rendered.local_src.rpartition("CircuitsVis.render(")
+    return OfflineView(script + call + arguments.replace(f"\\u{ord(STAND_IN):04x}", "\\u003c"))
 
 
 def script_safe(token: str) -> str:
-    """A token that can neither close nor open an element of the script it is written in.
+    """A token without ``<``, so that it cannot end the script that circuitsvis writes it in.
 
-    circuitsvis turns tokens into JSON inside a script, where HTML entities would be shown as
-    they are; so ``<`` becomes its full-width twin, which looks alike and means nothing to HTML.
+    HTML entities would be shown as they are there. A stand-in from the private use area passes
+    through circuitsvis' JSON, and is then turned into JavaScript's own escape for ``<``.
     """
-    return visible(token).replace("<", "＜").replace("\u2028", " ").replace("\u2029", " ")
+    return visible(token).replace("<", STAND_IN)

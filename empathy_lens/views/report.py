@@ -18,7 +18,8 @@ from .page import security_policy, template_text
 from .report_tables import criteria, facts, run_tables
 from .runs import estimate, get, numbers_of, plain, read_run, rows
 from .text import estimate_text, json_island, number_text, shortened, signed_text
-from .tokens_html import TokenSide, saved_side, tokens_fragment
+from .token_sides import TokenSide, saved_side
+from .tokens_html import tokens_fragment
 
 __all__ = ["MAX_BYTES", "build_report"]
 
@@ -48,7 +49,13 @@ def _cut(data: Any, items: int | None, characters: int) -> Any:
     """The data with long lists and long texts shortened, all the way down."""
     if isinstance(data, dict):
         kept = list(data.items())[: None if items is None else max(items, 100)]
-        return {shortened(k, 200): _cut(v, items, characters) for k, v in kept}
+        cut: dict[str, Any] = {}
+        for key, value in kept:
+            name = shortened(key, characters)
+            while name in cut:  # Two long names may be cut to one.
+                name += "′"
+            cut[name] = _cut(value, items, characters)
+        return cut
     if isinstance(data, list):
         return [_cut(value, items, characters) for value in data[:items]]
     return shortened(data, characters) if isinstance(data, str) else data

@@ -26,7 +26,7 @@ def dose_response(steering: Any) -> go.Figure | None:
         "log-odds shift (nats)",
         height=460,
         note="Above 0 the model leans more to the empathic action than unsteered. Thin: each "
-        "scenario. Thick: their mean. Grey: random directions of equal norm, where they were measured.",
+        "scenario. Thick: their mean. Grey, if measured: random directions of equal norm.",
     )
     _add_random_band(figure, steering)
     by_scenario: dict[str, dict[float, list[float]]] = {}

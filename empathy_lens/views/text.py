@@ -60,7 +60,8 @@ def plotly_text(text: Any, limit: int = 240, width: int = 60) -> str:
             lines.append(line[:cut])
             line = line[cut:]
         lines.append(line)
-    return "<br>".join(html.escape(line) for line in lines)
+    # A pair of dollar signs would be handed to MathJax.
+    return "<br>".join(html.escape(line).replace("$", "&#36;") for line in lines)
 
 
 def json_island(data_json: str) -> str:

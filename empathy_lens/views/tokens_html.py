@@ -12,39 +12,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..files import write_text
 from ..token_projections import TokenProjections, token_projections
 from ..types import ContrastivePair, Direction, HookedModel
 from .page import security_policy, template_text
-from .runs import plain
 from .text import json_island, json_text, number_text, shortened, visible
+from .token_sides import TokenSide, shown_units, side_of
 
-__all__ = [
-    "TokenSide",
-    "TokenView",
-    "saved_side",
-    "side_of",
-    "token_view",
-    "tokens_fragment",
-    "view_of",
-]
+__all__ = ["TokenView", "token_view", "tokens_fragment", "view_of"]
 
 BINS = 9
 POLES = ("empathic", "task-focused")
-
-
-@dataclass(frozen=True)
-class TokenSide:
-    """One text of a view. ``values`` [layer][pos] are relative to threshold, in class gaps."""
-
-    title: str
-    tokens: Sequence[str]
-    values: Sequence[Sequence[float]]
-    pooled: Sequence[bool]
-    steered: Sequence[bool]
-    bos: Sequence[bool]
 
 
 @dataclass(frozen=True)
@@ -116,39 +95,6 @@ def view_of(
     return TokenView(tokens_fragment(sides, layers, shown), title)
 
 
-def side_of(projections: TokenProjections, title: str) -> TokenSide:
-    """One side of a view from projections."""
-    return TokenSide(
-        title=title,
-        tokens=projections.tokens,
-        values=projections.relative().tolist(),
-        pooled=projections.pooled.tolist(),
-        steered=projections.steered.tolist(),
-        bos=projections.bos.tolist(),
-    )
-
-
-def saved_side(row: Mapping[str, Any]) -> TokenSide | None:
-    """One side of an example in ``token_views.json``; None where there is nothing to show."""
-    tokens, values = row.get("tokens"), row.get("values")
-    if not isinstance(tokens, list) or not isinstance(values, list) or not tokens or not values:
-        return None
-    n = min(len(tokens), len(values))
-
-    def marks(name: str, missing: bool) -> list[bool]:
-        given = [bool(mark) for mark in row.get(name) or []][:n]
-        return given + [missing] * (n - len(given))
-
-    return TokenSide(
-        title=str(row.get("side", "")),
-        tokens=[str(token) for token in tokens[:n]],
-        values=[[float(v) if plain(v) else 0.0 for v in values[:n]]],
-        pooled=marks("pooled", not row.get("pooled")),
-        steered=marks("steered", False),
-        bos=marks("bos", False),
-    )
-
-
 def tokens_fragment(
     sides: Sequence[TokenSide],
     layers: Sequence[int],
@@ -162,7 +108,7 @@ def tokens_fragment(
     ``with_data`` embeds the values of all layers for the slider and the keyboard.
     """
     row = list(layers).index(layer)
-    units = [_units(side) for side in sides]
+    units = [shown_units(side) for side in sides]
     scales = [_scale(sides, i) for i in range(len(layers))]
     drawn = "".join(
         _side(side, unit, row, scales[row], max_token_chars)
@@ -189,28 +135,6 @@ def tokens_fragment(
         f'<section class="elt" aria-label="Token projections">{slider}'
         f'<div class="elt-sides{many}">{drawn}</div>{_legend(scales[row], layer)}{data}</section>'
     )
-
-
-def _units(side: TokenSide) -> list[range]:
-    """Positions shown as one: the fragments of a character, and what shapes into one glyph."""
-    units: list[range] = []
-    marks = list(zip(side.pooled, side.steered, side.bos, strict=True))
-    begin = 0
-    for end in range(1, len(side.tokens) + 1):
-        text = "".join(side.tokens[begin:end])
-        if end < len(side.tokens) and marks[end] == marks[begin]:
-            following = side.tokens[end]
-            if not text or text.endswith("\u200d") or (following and _joins(following[0])):
-                continue
-        units.append(range(begin, end))
-        begin = end
-    return units
-
-
-def _joins(character: str) -> bool:
-    """Whether a character shapes onto the one before: ZWJ, variation selector, skin tone."""
-    code = ord(character)
-    return code == 0x200D or 0xFE00 <= code <= 0xFE0F or 0x1F3FB <= code <= 0x1F3FF
 
 
 def _scale(sides: Sequence[TokenSide], row: int) -> float:

@@ -1,0 +1,197 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from empathy_lens.activations import extract_activations
+from empathy_lens.directions import fit_direction
+from empathy_lens.errors import InputError, NonFiniteError
+from empathy_lens.generate import generate_steered, repetition
+from empathy_lens.logits import last_logits, new_cache
+from empathy_lens.steering import action_log_odds, add_direction, random_shift_null
+from empathy_lens.tokens import encode, encode_prompt, pad_batch, pad_id
+from empathy_lens.types import ContrastivePair, SteeringPrompt
+
+PAIRS = [
+    ContrastivePair(f"p{i}", "s", f"I stop for number {i}.", f"I pass by {i}.", "A man fell.")
+    for i in range(4)
+]
+PROMPT = SteeringPrompt(
+    "s", "A man fell.", ("I stop and help.", "I wait."), ("I ride on.", "I go on and win it.")
+)
+
+
+@pytest.fixture
+def direction(tiny_gemma2):
+    return fit_direction(extract_activations(tiny_gemma2, PAIRS), layer=2)
+
+
+def logits_of(model, text="A man fell. I"):
+    tokens = torch.tensor([encode(model, text).ids])
+    with torch.no_grad():
+        return model(tokens)
+
+
+def test_alpha_zero_leaves_logits_bit_identical(tiny_gemma2, direction):
+    untouched = logits_of(tiny_gemma2)
+    with tiny_gemma2.hooks(fwd_hooks=[add_direction(direction, 0.0)]):
+        steered = logits_of(tiny_gemma2)
+    assert torch.equal(untouched, steered)
+
+
+def test_steering_moves_the_projection_by_alpha_times_the_class_gap(tiny_gemma2, direction):
+    tokens = torch.tensor([encode(tiny_gemma2, "A man fell.").ids])
+    name = direction.site.hook_name
+    _, plain = tiny_gemma2.run_with_cache(tokens, names_filter=lambda n: n == name)
+    seen = []
+    read = (name, lambda resid, hook: seen.append(resid.clone()))
+    with tiny_gemma2.hooks(fwd_hooks=[add_direction(direction, 3.0), read]), torch.no_grad():
+        tiny_gemma2(tokens)
+    moved = direction.project(seen[0]) - direction.project(plain[name])
+    torch.testing.assert_close(
+        moved, torch.full_like(moved, 3.0 * direction.raw_norm), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_each_row_of_a_batch_has_its_own_alpha(tiny_gemma2, direction):
+    tokens = torch.tensor([encode(tiny_gemma2, "A man fell.").ids] * 3)
+    alphas = [-2.0, 0.0, 2.0]
+    with (
+        tiny_gemma2.hooks(fwd_hooks=[add_direction(direction, torch.tensor(alphas))]),
+        torch.no_grad(),
+    ):
+        together = tiny_gemma2(tokens)
+    for row, alpha in enumerate(alphas):
+        with (
+            tiny_gemma2.hooks(fwd_hooks=[add_direction(direction, alpha)]),
+            torch.no_grad(),
+        ):
+            alone = tiny_gemma2(tokens[:1])
+        torch.testing.assert_close(together[row], alone[0], rtol=1e-4, atol=1e-4)
+
+
+def test_hooks_are_gone_after_an_exception(tiny_gemma2, direction):
+    untouched = logits_of(tiny_gemma2)
+    with (
+        pytest.raises(RuntimeError, match="on purpose"),
+        tiny_gemma2.hooks(fwd_hooks=[add_direction(direction, 5.0)]),
+    ):
+        raise RuntimeError("on purpose")
+    assert torch.equal(untouched, logits_of(tiny_gemma2))
+
+
+def test_the_hook_does_not_write_into_its_input(direction):
+    resid = torch.zeros(1, 3, len(direction.vector))
+    _, hook = add_direction(direction, 1.0)
+    assert hook(resid).abs().sum() > 0
+    assert resid.abs().sum() == 0
+
+
+def test_a_nan_alpha_is_refused(direction):
+    with pytest.raises(InputError, match="finite"):
+        add_direction(direction, math.nan)
+
+
+def test_overflow_is_named_instead_of_passed_on(direction):
+    resid = torch.full((1, 2, len(direction.vector)), 6e4, dtype=torch.float16)
+    _, hook = add_direction(replace(direction, raw_norm=1e6), 1.0)
+    with pytest.raises(NonFiniteError, match=r"blocks\.2\.hook_resid_post.*float16"):
+        hook(resid)
+
+
+def test_a_direction_of_another_model_is_refused(tiny_gemma2, tiny_llama, direction):
+    with pytest.raises(InputError, match="made on"):
+        action_log_odds(tiny_llama, PROMPT, [direction], [1.0])
+
+
+def test_log_odds_equal_full_passes_under_the_hook(tiny_gemma2, direction):
+    found = action_log_odds(tiny_gemma2, PROMPT, [direction] * 3, [-1.0, 0.0, 2.0])
+    for value, alpha in zip(found, (-1.0, 0.0, 2.0), strict=True):
+        means = []
+        for action in (*PROMPT.empathic_actions, *PROMPT.task_actions):
+            text = encode(tiny_gemma2, action, PROMPT.prompt)
+            tokens = torch.tensor([text.ids])
+            with (
+                tiny_gemma2.hooks(fwd_hooks=[add_direction(direction, alpha)]),
+                torch.no_grad(),
+            ):
+                log_probs = tiny_gemma2(tokens).float().log_softmax(-1)[0, :-1]
+            chosen = log_probs.gather(-1, tokens[0, 1:, None])[:, 0]
+            means.append(chosen[text.start - 1 :].mean().item())
+        assert value == pytest.approx(np.mean(means[:2]) - np.mean(means[2:]), abs=1e-4)
+
+
+def test_random_directions_of_alpha_zero_do_nothing(tiny_gemma2, direction):
+    plain = action_log_odds(tiny_gemma2, PROMPT, [direction], [0.0])
+    null = random_shift_null(tiny_gemma2, PROMPT, direction, [0.0, 2.0], n=3, seed=1)
+    np.testing.assert_allclose(null[:, 0], plain[0], atol=1e-5)
+    assert np.abs(null[:, 1] - plain[0]).min() > 0
+
+
+def test_cached_logits_equal_uncached_ones_under_left_padding(tiny_gemma2):
+    rows = [encode_prompt(tiny_gemma2, t) for t in ("A man fell.", "Yes, and then it rained.")]
+    tokens, real = pad_batch(rows, pad_id(tiny_gemma2), side="left")
+    mask = real.long()
+    full = last_logits(tiny_gemma2, tokens, mask, keep=4)
+    cache = new_cache(tiny_gemma2, len(rows))
+    last_logits(tiny_gemma2, tokens[:, :-4], mask[:, :-4], cache=cache)
+    cached = last_logits(tiny_gemma2, tokens[:, -4:], mask, keep=4, cache=cache)
+    torch.testing.assert_close(cached, full, rtol=1e-4, atol=1e-4)
+
+
+def test_a_text_does_not_depend_on_its_batch(tiny_gemma2, direction):
+    prompts = ["A man fell.", "It rained for days and nobody came.", "Yes."]
+    options = {"max_new_tokens": 12}
+    together = generate_steered(
+        tiny_gemma2, prompts, direction, [-1.0, 0.0, 2.0], seeds=[1, 2, 3], **options
+    )
+    alone = generate_steered(tiny_gemma2, prompts[1:2], direction, [0.0], seeds=[2], **options)
+    assert together[1].text == alone[0].text
+    again = generate_steered(
+        tiny_gemma2, prompts, direction, [-1.0, 0.0, 2.0], seeds=[1, 2, 3], **options
+    )
+    assert [c.text for c in again] == [c.text for c in together]
+
+
+def test_greedy_generation_equals_one_full_pass_a_token(tiny_gemma2, direction):
+    made = generate_steered(
+        tiny_gemma2,
+        ["A man fell."],
+        direction,
+        [1.5],
+        seeds=[0],
+        max_new_tokens=8,
+        temperature=0.0,
+    )[0]
+    ids = list(encode_prompt(tiny_gemma2, "A man fell."))
+    start = len(ids)
+    with tiny_gemma2.hooks(fwd_hooks=[add_direction(direction, 1.5)]), torch.no_grad():
+        for _ in range(made.n_new_tokens):
+            ids.append(int(tiny_gemma2(torch.tensor([ids]))[0, -1].argmax()))
+    assert made.text == tiny_gemma2.tokenizer.decode(ids[start:], skip_special_tokens=True)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "alphas", "options", "message"),
+    [
+        ([], [], {}, "for each row"),
+        (["a"], [1.0, 2.0], {}, "for each row"),
+        (["  "], [1.0], {}, "prompt"),
+        (["a"], [math.inf], {}, "finite"),
+        (["a"], [1.0], {"max_new_tokens": 100_000}, "n_ctx"),
+        (["a"], [1.0], {"temperature": -1.0}, "temperature"),
+    ],
+)
+def test_bad_requests_are_refused(tiny_gemma2, direction, prompts, alphas, options, message):
+    with pytest.raises(InputError, match=message):
+        generate_steered(
+            tiny_gemma2, prompts, direction, alphas, seeds=[0] * len(prompts), **options
+        )
+
+
+def test_repetition_is_zero_for_fresh_text_and_near_one_for_a_loop():
+    assert repetition("one two three four five six") == 0
+    assert repetition("go on now " * 30) > 0.9
+    assert repetition("too short") == 0

@@ -1,0 +1,275 @@
+"""The whole study on tiny models with short texts, through the library and through its script."""
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny_models import save_tiny_gemma2
+from typer.testing import CliRunner
+
+from empathy_lens.data import load_pairs, load_rubric_completions, save_pairs
+from empathy_lens.errors import InputError
+from empathy_lens.files import write_json, write_text
+from empathy_lens.runs import Run
+from empathy_lens.study import (
+    CONTRASTS,
+    DataFiles,
+    StudyOptions,
+    parse_layers,
+    run_study,
+    summarise,
+)
+from empathy_lens.types import Estimate
+from empathy_lens.views.write import write_report
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = DataFiles.shipped(ROOT / "data")
+RESULTS = (
+    "config.json",
+    "summary.json",
+    "validation_auroc.json",
+    "eia_correlation.json",
+    "steering_examples.json",
+    "evidence.json",
+    "token_views.json",
+    "directions.safetensors",
+    "report.html",
+)
+
+
+def short_pairs(path, per_scenario, sides=("empathic_text", "non_empathic_text")):
+    """The first pairs of each scenario with texts cut to 40 characters, without their prompt."""
+    kept: dict[str, list] = {}
+    for pair in load_pairs(path):
+        kept.setdefault(pair.scenario_id, []).append(pair)
+    return [
+        replace(p, prompt="", positive=p.positive[:40], negative=p.negative[-40:])
+        for group in kept.values()
+        for p in group[:per_scenario]
+    ]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    small = replace(
+        SHIPPED,
+        pairs_train=folder / "train.jsonl",
+        pairs_test=folder / "test.jsonl",
+        rubric=folder / "rubric.jsonl",
+        steering_prompts=folder / "steering.json",
+        hard_pairs=folder / "hard.jsonl",
+        contrast_sets=folder,
+    )
+    save_pairs(small.pairs_train, short_pairs(SHIPPED.pairs_train, 3))
+    save_pairs(small.pairs_test, short_pairs(SHIPPED.pairs_test, 2))
+    save_pairs(small.hard_pairs, short_pairs(SHIPPED.hard_pairs, 2))
+    for name in CONTRASTS:
+        save_pairs(
+            folder / f"{name}.jsonl", short_pairs(SHIPPED.contrast_sets / f"{name}.jsonl", 6)
+        )
+    lines = [
+        {**vars(c), "text": c.text[:40], "prompt": ""}
+        for c in load_rubric_completions(SHIPPED.rubric)
+        if c.situation and c.completion_id.split("-r")[1][:2] in ("01", "02")
+    ]
+    write_text(small.rubric, "".join(json.dumps(line) + "\n" for line in lines))
+    prompts = json.loads(SHIPPED.steering_prompts.read_text())
+    write_json(small.steering_prompts, [{**p, "prompt": p["prompt"][:60]} for p in prompts])
+    return small
+
+
+@pytest.fixture(scope="module")
+def finished(files, backend, tiny_gemma2_folder, tmp_path_factory):
+    options = StudyOptions(files=files, model=str(tiny_gemma2_folder), backend=backend)
+    run = Run(tmp_path_factory.mktemp("run"))
+    run_study(options, run)
+    summarise(run, 1.0)
+    write_report(run.folder)
+    return options, run
+
+
+def estimates_in(data):
+    if isinstance(data, dict):
+        if {"value", "low", "high", "n_groups"} <= data.keys():
+            yield data
+        for value in data.values():
+            yield from estimates_in(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from estimates_in(value)
+
+
+def test_every_file_of_a_run_is_there(finished):
+    _, run = finished
+    assert [name for name in RESULTS if not (run.folder / name).is_file()] == []
+    assert len(list((run.folder / "probes").glob("empathy_direction_layer_*.npy"))) == 4
+    assert list((run.folder / "figures").glob("*.html"))
+    assert not list(run.folder.rglob("*.part"))
+
+
+def test_every_figure_is_a_whole_estimate(finished):
+    _, run = finished
+    found = []
+    for name in ("validation_auroc", "eia_correlation", "evidence"):
+        found += list(estimates_in(json.loads((run.folder / f"{name}.json").read_text())))
+    assert len(found) > 15
+    for data in found:
+        estimate = Estimate.from_dict(data)
+        assert estimate.low <= estimate.value <= estimate.high
+        assert estimate.confidence == 0.95
+
+
+def test_resuming_repeats_nothing_and_changes_nothing(finished, files):
+    options, run = finished
+    before = {p: p.stat().st_mtime_ns for p in run.folder.glob("*.json") if p.stem != "summary"}
+    again = Run(run.folder, resume=True)
+    run_study(options, again)
+    assert all(record.skipped for record in again.records)
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_resuming_runs_what_was_damaged_and_what_depends_on_other_inputs(finished, tmp_path):
+    options, run = finished
+    (run.folder / "eia_correlation.json").write_text("{}")
+    again = Run(run.folder, resume=True)
+    run_study(options, again)
+    assert [r.name for r in again.records if not r.skipped] == ["eia_correlation"]
+    other = Run(run.folder, resume=True)
+    run_study(replace(options, skip_steering=True, seed=7), other)
+    assert [r.name for r in other.records if r.skipped] == ["activations"]
+    assert not (run.folder / "steering_examples.json").exists()
+    run_study(options, Run(run.folder, resume=True))
+
+
+def test_an_interrupted_stage_leaves_finished_ones_and_the_next_run_goes_on(
+    files, tiny_gemma2_folder, tmp_path, monkeypatch
+):
+    options = StudyOptions(files=files, model=str(tiny_gemma2_folder), skip_steering=True)
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("empathy_lens.study.predict_rubric", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(options, Run(tmp_path))
+    assert not (tmp_path / "eia_correlation.json").exists()
+    resumed = Run(tmp_path, resume=True)
+    run_study(options, resumed)
+    assert [r.name for r in resumed.records if r.skipped] == ["activations", "directions"]
+
+
+@pytest.mark.parametrize("text", ["", "8,x", "1;2"])
+def test_layers_that_cannot_be_read_are_refused(text):
+    with pytest.raises(InputError, match="layers"):
+        parse_layers(text)
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_script(*arguments):
+    import typer
+
+    app = typer.Typer()
+    app.command()(script("run_full_pipeline").main)
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+BAD_LINES = {
+    "broken": "{not json\n",
+    "unknown scenario": '{"scenario_id": "the_lisener", "empathic_text": "a", '
+    '"non_empathic_text": "b"}\n',
+    "empty side": '{"scenario_id": "the_maze", "empathic_text": "", "non_empathic_text": "b"}\n',
+    "duplicate ids": '{"scenario_id": "the_maze", "pair_id": "x", "empathic_text": "a", '
+    '"non_empathic_text": "b"}\n' * 2,
+    "empty file": "",
+}
+
+
+@pytest.mark.parametrize("kind", [*BAD_LINES, "missing file"])
+def test_bad_pairs_end_in_one_message_and_exit_code_2(kind, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    if kind in BAD_LINES:
+        path.write_text(BAD_LINES[kind])
+    done = run_script("--pairs-train", path, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ")
+    assert str(path) in done.stderr
+    assert "Traceback" not in done.output
+    assert not (tmp_path / "out" / "validation_auroc.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "./no/such/folder"], "no such folder"),
+        (["--device", "tpu"], "device"),
+        (["--dtype", "float16", "--device", "cpu"], "hundreds of times slower"),
+        (["--layers", "8,x"], "layers"),
+        (["--out", "/proc/nowhere"], "cannot write"),
+        (["--backend", "best"], "backend"),
+    ],
+)
+def test_bad_arguments_end_in_one_message_and_exit_code_2(arguments, message, tmp_path):
+    out = [] if "--out" in arguments else ["--out", tmp_path]
+    done = run_script(*arguments, *out)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_a_layer_that_the_model_lacks_is_named(files, tiny_gemma2_folder, tmp_path):
+    options = StudyOptions(files=files, model=str(tiny_gemma2_folder), layers=(2, 99))
+    with pytest.raises(InputError, match=r"0\.\.3.*99"):
+        run_study(options, Run(tmp_path))
+
+
+def test_pairs_without_prompt_and_with_unknown_fields_are_taken(files, tmp_path):
+    folder = save_tiny_gemma2(tmp_path / "model", n_layers=2)
+    lines = [
+        {
+            "scenario_id": p.scenario_id,
+            "empathic_text": p.positive,
+            "non_empathic_text": p.negative,
+            "annotator": 7,
+        }
+        for p in short_pairs(SHIPPED.pairs_train, 2)
+    ]
+    path = tmp_path / "theirs.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    options = StudyOptions(
+        files=replace(files, pairs_train=path), model=str(folder), skip_steering=True
+    )
+    run_study(options, Run(tmp_path / "out"))
+    saved = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert saved["data"]["train"]["n"] == len(lines)
+
+
+@pytest.mark.embedded
+@pytest.mark.slow
+def test_the_embedded_model_finds_a_direction_better_than_chance(files, backend, tmp_path):
+    pairs = load_pairs(SHIPPED.pairs_train)
+    train = [p for i, p in enumerate(pairs) if i % 3 == 0]
+    test = load_pairs(SHIPPED.pairs_test)[::2]
+    save_pairs(tmp_path / "train.jsonl", train)
+    save_pairs(tmp_path / "test.jsonl", test)
+    chosen = replace(
+        files, pairs_train=tmp_path / "train.jsonl", pairs_test=tmp_path / "test.jsonl"
+    )
+    options = StudyOptions(files=chosen, backend=backend, layers=(11, 16))
+    run = Run(tmp_path / "out")
+    run_study(options, run)
+    summary = summarise(run, 1.0)
+    assert summary["selected_layer"] in (11, 16)
+    assert summary["peak_rss_mb"] < 6000
+    found = json.loads((run.folder / "validation_auroc.json").read_text())
+    assert found["layers"][str(summary["selected_layer"])]["auroc"]["value"] > 0.5
+    assert write_report(run.folder).stat().st_size < 8_000_000

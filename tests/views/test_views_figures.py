@@ -1,0 +1,91 @@
+"""Figures are drawn from saved results alone, and only from those that are there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hostile import HOSTILE
+from synthetic_run import synthetic_run
+
+from empathy_lens.errors import InputError
+from empathy_lens.views.figures import run_figures
+
+OF_PART = {
+    "validation_auroc": {"auroc_by_layer", "projection_distributions"},
+    "evidence": {
+        "probe_against_baselines",
+        "hard_pairs",
+        "contrasts",
+        "leave_one_scenario_out",
+        "estimators",
+    },
+    "eia_correlation": {"eia_score_against_projection"},
+    "steering_examples": {"steering_dose_response", "steering_damage"},
+}
+
+
+def test_a_full_run_gives_every_figure_with_a_title_and_axes() -> None:
+    figures = run_figures(synthetic_run())
+    assert set(figures) == set().union(*OF_PART.values())
+    for figure in figures.values():
+        assert figure.layout.title.text
+        assert figure.layout.xaxis.title.text or figure.layout.yaxis.title.text
+        assert figure.layout.meta["note"]
+
+
+@pytest.mark.parametrize("part", OF_PART)
+def test_an_absent_part_takes_only_its_own_figures_away(part: str) -> None:
+    run = synthetic_run()
+    only = {part: run.pop(part)}
+    assert set(run_figures(only)) == OF_PART[part]
+    assert set(run_figures(run)) == set().union(*OF_PART.values()) - OF_PART[part]
+
+
+def test_an_empty_run_gives_no_figures() -> None:
+    assert run_figures({}) == {}
+    assert run_figures({part: {} for part in OF_PART}) == {}
+
+
+def test_an_unknown_part_is_named() -> None:
+    with pytest.raises(InputError, match=r"validation_auroc.*got validation"):
+        run_figures({"validation": {}})
+
+
+def test_numbers_in_the_figure_are_the_saved_ones() -> None:
+    run = synthetic_run()
+    figure = run_figures(run)["auroc_by_layer"]
+    line = next(trace for trace in figure.data if trace.name == "held-out AUROC")
+    saved = [row["auroc"]["value"] for row in run["validation_auroc"]["layers"].values()]
+    assert list(line.y) == saved
+    chosen = next(trace for trace in figure.data if trace.name == "chosen layer 12")
+    assert list(chosen.y) == [saved[12]]
+
+
+def test_the_random_band_is_drawn_only_with_evidence() -> None:
+    run = synthetic_run()
+    with_band = run_figures(run)["auroc_by_layer"]
+    assert any("random directions" in (trace.name or "") for trace in with_band.data)
+    del run["evidence"]
+    without = run_figures(run)["auroc_by_layer"]
+    assert not any("random directions" in (trace.name or "") for trace in without.data)
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_no_text_reaches_plotly_as_markup(number: int) -> None:
+    for figure in run_figures(synthetic_run(HOSTILE[number])).values():
+        for text in _texts(json.loads(figure.to_json())["data"]):
+            bare = text.replace("<br>", "").replace("<extra></extra>", "")
+            bare = bare.replace("<extra>%{fullData.name}</extra>", "")
+            assert "<" not in bare, text
+            assert len(text) < 3000
+
+
+def _texts(data: object) -> list[str]:
+    if isinstance(data, str):
+        return [data]
+    if isinstance(data, dict):
+        return [text for value in data.values() for text in _texts(value)]
+    if isinstance(data, list):
+        return [text for value in data for text in _texts(value)]
+    return []

@@ -1,0 +1,203 @@
+"""The report opens anywhere, from any part of a run, and no text in it can do anything."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hostile import HOSTILE
+from plotly.offline import get_plotlyjs
+from synthetic_run import synthetic_run, write_run
+
+from empathy_lens.errors import InputError
+from empathy_lens.views.report import MAX_BYTES, build_report
+from empathy_lens.views.runs import PARTS
+
+EVENTS = re.compile(r"^on\w+$")
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page, as far as danger goes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.tags: dict[str, int] = {}
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text: list[str] = []
+        self._inside = ""
+        # Plotly itself is nobody's text; leaving it out saves most of the parsing.
+        self.feed(html.replace(get_plotlyjs(), ""))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            attrs, sofar = self.scripts[-1]
+            self.scripts[-1] = (attrs, sofar + data)
+        elif self._inside != "style":
+            self.text.append(data)
+
+
+def islands(page: Page) -> list[str]:
+    return [text for attrs, text in page.scripts if attrs.get("type") == "application/json"]
+
+
+def assert_sealed(html: str) -> Page:
+    page = Page(html)
+    running = [text for attrs, text in page.scripts if "type" not in attrs]
+    assert len(running) == 2
+    assert not any(EVENTS.match(name) for _, name, _ in page.attributes)
+    for tag, name, value in page.attributes:
+        if name in ("src", "href", "action", "data", "srcdoc", "xlink:href", "poster"):
+            assert (tag, name) == ("a", "href"), (tag, name, value)
+            assert value.startswith("#"), (tag, name, value)
+    forbidden = {"iframe", "object", "embed", "link", "base", "form", "img", "svg", "math", "video"}
+    assert not forbidden & set(page.tags)
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "@import" not in style
+    assert "url(" not in style
+    policy = next(v for t, n, v in page.attributes if n == "content" and "default-src" in v)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "http" not in policy
+    for text in islands(page):
+        json.loads(text)
+        assert "<" not in text
+    return page
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return build_report(write_run(tmp_path_factory.mktemp("run"), synthetic_run()))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return Page(build_report(write_run(tmp_path_factory.mktemp("plain"), synthetic_run("word"))))
+
+
+def test_a_full_run_gives_one_sealed_page_below_the_limit(full: str) -> None:
+    page = assert_sealed(full)
+    assert len(full.encode()) <= MAX_BYTES
+    assert page.tags["h1"] == page.tags["main"] == page.tags["nav"] == 1
+    text = " ".join(page.text)
+    for expected in (
+        "google/gemma-3-270m",
+        "not met",
+        "not measured",
+        "cannot tell",
+        "0.941 [0.881, 0.971]",
+        "alpha 0 (unsteered)",
+        "7 of 12",
+        "131.2",
+        "python experiments/run_full_pipeline.py",
+    ):
+        assert expected in text, expected
+
+
+def test_tables_have_captions_and_scoped_heads(full: str) -> None:
+    page = Page(full)
+    assert page.tags["caption"] == page.tags["table"]
+    scopes = [value for tag, name, value in page.attributes if tag == "th" and name == "scope"]
+    assert len(scopes) == page.tags["th"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_run_with_only_one_part_gives_a_report(part: str, tmp_path: Path) -> None:
+    html = build_report(write_run(tmp_path, {part: synthetic_run()[part]}))
+    assert_sealed(html)
+    assert (part == "summary") != ("summary." in html.split("<nav")[0])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_run_without_one_part_gives_a_report(part: str, tmp_path: Path) -> None:
+    run = synthetic_run()
+    del run[part]
+    assert_sealed(build_report(write_run(tmp_path, run)))
+
+
+def test_empty_and_odd_parts_give_a_report(tmp_path: Path) -> None:
+    odd: dict[str, dict[str, object]] = {part: {} for part in PARTS}
+    odd["validation_auroc"] = {"layers": {"x": 1, "0": None}, "projections": [1, {"label": 3}]}
+    odd["evidence"] = {"probe": None, "verdicts": "none", "baselines": [1], "hard_pairs": 3}
+    odd["steering_examples"] = {"examples": [{"alpha": None, "completion": None, "prompt": 3}]}
+    odd["token_views"] = {"examples": [{"tokens": ["a"], "values": []}, {"tokens": ["a", "b"]}]}
+    odd["eia_correlation"] = {"rubric": None, "on_policy": None}
+    assert_sealed(build_report(write_run(tmp_path, odd)))
+
+
+def test_a_file_that_cannot_be_read_is_reported_on_the_page(tmp_path: Path) -> None:
+    write_run(tmp_path, {"config": synthetic_run()["config"]})
+    (tmp_path / "evidence.json").write_text('{"probe": ', encoding="utf-8")
+    (tmp_path / "summary.json").write_text("[]", encoding="utf-8")
+    text = " ".join(assert_sealed(build_report(tmp_path)).text)
+    assert "not valid JSON" in text
+    assert "expected a JSON object, got list" in text
+
+
+def test_a_folder_that_is_no_run_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a run's folder"):
+        build_report(tmp_path)
+    with pytest.raises(InputError, match="there is none"):
+        build_report(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_hostile_text_in_every_field_is_shown_as_text(
+    number: int, plain: Page, tmp_path: Path
+) -> None:
+    hostile = HOSTILE[number]
+    html = build_report(write_run(tmp_path, synthetic_run(hostile)))
+    assert len(html.encode("utf-8")) <= MAX_BYTES
+    page = assert_sealed(html)
+    # The same elements as with harmless text, whatever the text is.
+    # (``<i>`` is our own sign for a line break in a token.)
+    assert set(page.tags) - {"i"} <= set(plain.tags) | {"i"}
+    if hostile and len(hostile) < 100_000:
+        assert {**page.tags, "i": 0} == {**plain.tags, "i": 0}
+    assert {n for _, n, _ in page.attributes} == {n for _, n, _ in plain.attributes}
+    assert not re.search("[\x00\u202a-\u202e\u2066-\u2069]", html)
+    if "pwned" in hostile[:150] and hostile.isprintable():
+        assert hostile[:150] in " ".join(page.text)
+
+
+def test_all_hostile_texts_at_once_still_make_a_sealed_page(tmp_path: Path) -> None:
+    assert len(HOSTILE) >= 50
+    run = synthetic_run()
+    run["steering_examples"]["examples"] = [
+        {"scenario_id": text, "prompt": text, "alpha": 1.0, "seed": i, "completion": text}
+        for i, text in enumerate(HOSTILE)
+    ]
+    assert_sealed(build_report(write_run(tmp_path, run)))
+
+
+def test_hostile_keys_are_shown_as_text(tmp_path: Path) -> None:
+    run = synthetic_run()
+    run["config"]["provenance"] = {text: text for text in HOSTILE}
+    run["config"]["versions"] = {text: {text: 1} for text in HOSTILE}
+    run["evidence"]["nulls"] = {text: {"mean": 0.5, "p95": 0.8} for text in HOSTILE}
+    run["steering_examples"]["random"] = dict.fromkeys(HOSTILE, 1.0)
+    assert_sealed(build_report(write_run(tmp_path, run)))
+
+
+def test_a_huge_run_is_shortened_to_the_limit_and_says_so(tmp_path: Path) -> None:
+    run = synthetic_run()
+    example = {"prompt": "p" * 5000, "alpha": 1.0, "shift": 0.5, "completion": "<&>" * 2000}
+    run["steering_examples"]["examples"] = [
+        {**example, "scenario_id": f"s{i % 5}", "seed": i} for i in range(1500)
+    ]
+    html = build_report(write_run(tmp_path, run))
+    assert len(html.encode()) <= MAX_BYTES
+    assert "Shortened to stay below 8 MB" in html
