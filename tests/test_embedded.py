@@ -288,11 +288,9 @@ def test_fetching_again_mends_a_damaged_copy(cache, toy, made):
 
 
 @pytest.mark.embedded
-def test_the_embedded_checkpoint_is_whole_and_its_weights_are_float32(embedded):
+def test_the_embedded_checkpoint_is_whole_and_its_weights_are_float32(embedded_checkpoint):
     from safetensors import safe_open
 
-    folder = embedded_folder("gemma3-270m")
-    with safe_open(folder / "model.safetensors", framework="pt") as weights:
+    with safe_open(embedded_checkpoint / "model.safetensors", framework="pt") as weights:
         assert weights.get_slice("model.embed_tokens.weight").get_dtype() == "F32"
         assert weights.get_slice("model.embed_tokens.weight").get_shape() == [262_144, 640]
-    assert embedded.cfg.d_model == 640

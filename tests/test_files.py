@@ -27,9 +27,14 @@ def test_text_and_json_come_back_as_they_were_written(tmp_path):
 def test_after_an_exception_the_old_file_stands_and_nothing_else(tmp_path, error):
     path = tmp_path / "result.json"
     write_text(path, "old")
-    with pytest.raises(error), atomic_path(path) as temporary:
-        temporary.write_text("half of the n")
-        raise error
+
+    def stop_midway():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half of the n")
+            raise error
+
+    with pytest.raises(error):
+        stop_midway()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -6,9 +6,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import LOGIT_CAP, SLIDING_WINDOW, save_tiny_gemma2, save_tiny_llama
 
+from empathy_lens import models
 from empathy_lens.errors import InputError, ModelError
 from empathy_lens.models import (
     HOOKED_AVAILABLE,
+    _weights_hash,
     load_model,
     model_card,
     resolve_device,
@@ -230,8 +232,8 @@ def test_a_malformed_device_is_refused(monkeypatch, name):
         resolve_device(name)
 
 
-@pytest.mark.skipif(HOOKED_AVAILABLE, reason="HookedTransformer is there")
-def test_asking_for_a_hooked_transformer_without_one_is_refused(tiny_gemma2_folder):
+def test_asking_for_a_hooked_transformer_without_one_is_refused(tiny_gemma2_folder, monkeypatch):
+    monkeypatch.setattr(models, "HOOKED_AVAILABLE", False)
     with pytest.raises(ModelError, match="--backend bridge"):
         load_model(tiny_gemma2_folder, backend="hooked", device="cpu")
 
@@ -338,14 +340,22 @@ def test_a_model_without_bos_loads_and_says_so(tmp_path, backend):
 
 
 @pytest.mark.embedded
-def test_all_18_blocks_of_the_embedded_model_equal_the_hub_models(embedded, hub_model):
-    from empathy_lens.embedded import embedded_folder
-
-    hub = hub_model(embedded_folder("gemma3-270m"))
+def test_all_18_blocks_of_the_embedded_model_equal_the_hub_models(
+    embedded, embedded_checkpoint, hub_model
+):
+    hub = hub_model(embedded_checkpoint)
     text = "The courier stopped beside the man on the pavement. " * 3
     tokens = torch.tensor([[2, *embedded.tokenizer(text, add_special_tokens=False).input_ids]])
     assert embedded.cfg.n_layers == 18
     assert_same_as_hub(embedded, hub, tokens, relative=1e-4)
+
+
+@pytest.mark.embedded
+def test_the_embedded_models_hash_is_the_hub_models_on_every_backend(
+    embedded, embedded_checkpoint, hub_model
+):
+    expected = _weights_hash(hub_model(embedded_checkpoint))
+    assert model_card(embedded).provenance.weights_hash == expected
 
 
 @pytest.mark.embedded
@@ -354,14 +364,3 @@ def test_a_second_load_of_the_embedded_model_gives_the_same_weights(embedded, ba
     first, second = model_card(embedded).provenance, model_card(again).provenance
     assert first == second
     assert first.model_name == "google/gemma-3-270m"
-
-
-@pytest.mark.embedded
-@pytest.mark.skipif(not HOOKED_AVAILABLE, reason="needs both backends")
-def test_the_embedded_model_has_one_weights_hash_on_both_backends():
-    hooked, bridge = (
-        model_card(load_model("embedded", backend=b, device="cpu")).provenance
-        for b in ("hooked", "bridge")
-    )
-    assert hooked.same_basis(bridge)
-    assert (hooked.backend, bridge.backend) == ("hooked", "bridge")

@@ -26,6 +26,7 @@ from empathy_lens.views.write import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = DataFiles.shipped(ROOT / "data")
+QUICK = {"n_resamples": 400, "n_null": 100, "estimators": ("mean_difference",)}
 RESULTS = (
     "config.json",
     "summary.json",
@@ -83,7 +84,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(files, backend, tiny_gemma2_folder, tmp_path_factory):
-    options = StudyOptions(files=files, model=str(tiny_gemma2_folder), backend=backend)
+    options = StudyOptions(files=files, **QUICK, model=str(tiny_gemma2_folder), backend=backend)
     run = Run(tmp_path_factory.mktemp("run"))
     run_study(options, run)
     summarise(run, 1.0)
@@ -147,7 +148,7 @@ def test_resuming_runs_what_was_damaged_and_what_depends_on_other_inputs(finishe
 def test_an_interrupted_stage_leaves_finished_ones_and_the_next_run_goes_on(
     files, tiny_gemma2_folder, tmp_path, monkeypatch
 ):
-    options = StudyOptions(files=files, model=str(tiny_gemma2_folder), skip_steering=True)
+    options = StudyOptions(files=files, **QUICK, model=str(tiny_gemma2_folder), skip_steering=True)
 
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
@@ -227,7 +228,7 @@ def test_bad_arguments_end_in_one_message_and_exit_code_2(arguments, message, tm
 
 
 def test_a_layer_that_the_model_lacks_is_named(files, tiny_gemma2_folder, tmp_path):
-    options = StudyOptions(files=files, model=str(tiny_gemma2_folder), layers=(2, 99))
+    options = StudyOptions(files=files, **QUICK, model=str(tiny_gemma2_folder), layers=(2, 99))
     with pytest.raises(InputError, match=r"0\.\.3.*99"):
         run_study(options, Run(tmp_path))
 
@@ -246,7 +247,7 @@ def test_pairs_without_prompt_and_with_unknown_fields_are_taken(files, tmp_path)
     path = tmp_path / "theirs.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     options = StudyOptions(
-        files=replace(files, pairs_train=path), model=str(folder), skip_steering=True
+        **QUICK, files=replace(files, pairs_train=path), model=str(folder), skip_steering=True
     )
     run_study(options, Run(tmp_path / "out"))
     saved = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -264,7 +265,7 @@ def test_the_embedded_model_finds_a_direction_better_than_chance(files, backend,
     chosen = replace(
         files, pairs_train=tmp_path / "train.jsonl", pairs_test=tmp_path / "test.jsonl"
     )
-    options = StudyOptions(files=chosen, backend=backend, layers=(11, 16))
+    options = StudyOptions(files=chosen, **QUICK, backend=backend, layers=(11, 16))
     run = Run(tmp_path / "out")
     run_study(options, run)
     summary = summarise(run, 1.0)

@@ -246,7 +246,7 @@ def constant_layer():
 
 
 def test_a_layer_where_the_classes_coincide_is_a_clear_error():
-    with pytest.raises(EmpathyLensError, match="layer 0: .* coincide"):
+    with pytest.raises(EmpathyLensError, match=r"layer 0: .* coincide"):
         select_layer(constant_layer())
 
 
