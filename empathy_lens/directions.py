@@ -7,6 +7,7 @@ it returns is normalised, pointed at the positive class, and given a threshold f
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -84,9 +85,12 @@ def logistic(
     fold_of_pair = np.arange(n_pairs) % min(5, n_pairs)
     fold = np.concatenate([fold_of_pair, fold_of_pair])
     splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in set(fold.tolist())]
-    model = LogisticRegressionCV(
-        Cs=np.logspace(-4, 2, 7), cv=splits, scoring="neg_log_loss", max_iter=2000
-    ).fit(coordinates / scale, labels)
+    with warnings.catch_warnings():
+        # Announcements of defaults to come in scikit-learn; the ones used here are meant.
+        warnings.simplefilter("ignore", FutureWarning)
+        model = LogisticRegressionCV(
+            Cs=np.logspace(-4, 2, 7), cv=splits, scoring="neg_log_loss", max_iter=2000
+        ).fit(coordinates / scale, labels)
     return (torch.from_numpy(model.coef_[0]) @ basis).float()
 
 

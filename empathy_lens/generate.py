@@ -47,7 +47,8 @@ def generate_steered(
         )
     if temperature < 0 or max_new_tokens < 1:
         raise InputError(
-            f"expected temperature >= 0 and max_new_tokens >= 1, got {temperature}, {max_new_tokens}"
+            "expected temperature >= 0 and max_new_tokens >= 1, "
+            f"got {temperature}, {max_new_tokens}"
         )
     check_direction(model, direction)
     encoded = [encode_prompt(model, prompt) for prompt in prompts]
