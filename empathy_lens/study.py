@@ -6,9 +6,9 @@ and a partly finished one can be read. The functions that compute live elsewhere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -35,10 +35,10 @@ from .eia.prediction import predict_rubric
 from .errors import InputError
 from .evidence import gather_evidence
 from .files import read_json, write_json
-from .models import Backend, load_model, model_card
+from .models import Backend, load_model
 from .runs import Run, versions
 from .steering_examples import ALPHAS, steering_examples
-from .types import Activations, ContrastivePair, Direction, Estimate, HookedModel
+from .types import Activations, Direction, Estimate, HookedModel
 from .validation import scores, select_layer, validate_direction
 
 __all__ = ["DataFiles", "StudyOptions", "parse_layers", "run_study", "summarise"]
@@ -112,12 +112,14 @@ class _Study:
         self.options, self.run, self.progress = options, run, progress
         files = options.files
         known = load_scenarios(files.scenarios).keys()
-        self.train = load_pairs(files.pairs_train, scenario_ids=known)
-        self.test = load_pairs(files.pairs_test, scenario_ids=known)
+        self.pairs = {
+            "train": load_pairs(files.pairs_train, scenario_ids=known),
+            "test": load_pairs(files.pairs_test, scenario_ids=known),
+            "hard": load_pairs(files.hard_pairs, scenario_ids=known),
+            **{name: load_pairs(files.contrast_sets / f"{name}.jsonl") for name in CONTRASTS},
+        }
         self.rubric = load_rubric_completions(files.rubric, scenario_ids=known)
         self.steering_prompts = load_steering_prompts(files.steering_prompts)
-        self.hard = load_pairs(files.hard_pairs, scenario_ids=known)
-        self.contrasts = {n: load_pairs(files.contrast_sets / f"{n}.jsonl") for n in CONTRASTS}
 
     @cached_property
     def model(self) -> HookedModel:
@@ -163,23 +165,18 @@ def run_study(
     Raises what the stages raise; files of finished stages stay and serve ``resume``.
     """
     study = _Study(options, run, progress)
-    hashes = {
-        "train": data_hash(study.train),
-        "test": data_hash(study.test),
-        "rubric": data_hash(study.rubric),
-        "hard": data_hash(study.hard),
-        **{name: data_hash(pairs) for name, pairs in study.contrasts.items()},
-    }
+    hashes = {name: data_hash(pairs) for name, pairs in study.pairs.items()}
+    hashes["rubric"] = data_hash(study.rubric)
     inputs: list[Any] = [study.model_request, hashes, versions()]
-    sets = ["train", "test", "rubric", "hard", *CONTRASTS]
-    outputs = [*(f"activations/{name}.safetensors" for name in sets), "config.json"]
-    run.stage("activations", inputs, outputs, lambda: _extract(study, hashes))
-    inputs += [
-        options.seed,
-        options.n_resamples,
-        options.n_null,
-        options.estimators,
-    ]
+    for name in hashes:
+        run.stage(
+            f"activations_{name}",
+            [study.model_request, hashes[name], versions()],
+            [f"activations/{name}.safetensors"],
+            partial(_extract, study, name),
+        )
+    run.stage("config", inputs, ["config.json"], lambda: _config(study, hashes))
+    inputs += [options.seed, options.n_resamples, options.n_null, options.estimators]
     run.stage(
         "directions",
         inputs,
@@ -200,24 +197,21 @@ def run_study(
     run.stage("token_views", inputs, ["token_views.json"], lambda: _token_views(study))
 
 
-def _extract(study: _Study, hashes: dict[str, str]) -> None:
-    o, model = study.options, study.model
+def _extract(study: _Study, name: str) -> None:
+    o, progress = study.options, study.progress(name)
+    if name == "rubric":
+        done = extract_completions(study.model, study.rubric, layers=o.layers, progress=progress)
+    else:
+        pairs = study.pairs[name]
+        done = extract_activations(study.model, pairs, layers=o.layers, progress=progress)
+    save_activations(study.path(f"activations/{name}.safetensors"), done)
 
-    def pairs(name: str, items: Sequence[ContrastivePair]) -> None:
-        done = extract_activations(model, items, layers=o.layers, progress=study.progress(name))
-        save_activations(study.path(f"activations/{name}.safetensors"), done)
 
-    pairs("train", study.train)
-    pairs("test", study.test)
-    scored = extract_completions(
-        model, study.rubric, layers=o.layers, progress=study.progress("rubric")
-    )
-    save_activations(study.path("activations/rubric.safetensors"), scored)
-    pairs("hard", study.hard)
-    for name, items in study.contrasts.items():
-        pairs(name, items)
-    provenance = model_card(model).provenance
-    counts = {"train": study.train, "test": study.test, "rubric": study.rubric, "hard": study.hard}
+def _config(study: _Study, hashes: dict[str, str]) -> None:
+    o, scored = study.options, study.activations("rubric")
+    provenance = scored.provenance
+    counts = {name: len(pairs) for name, pairs in study.pairs.items()}
+    counts["rubric"] = len(study.rubric)
     write_json(
         study.path("config.json"),
         {
@@ -225,19 +219,25 @@ def _extract(study: _Study, hashes: dict[str, str]) -> None:
             "model": o.model,
             "model_name": provenance.model_name,
             "backend": provenance.backend,
-            "device": str(model.cfg.device),
+            "device": str(study.model.cfg.device),
             "dtype": provenance.dtype,
             "layers": list(scored.layers),
             "pooling": scored.pooling,
             "seed": o.seed,
-            "pairs_train": str(o.files.pairs_train),
-            "pairs_test": str(o.files.pairs_test),
-            "rubric": str(o.files.rubric),
-            "data": {n: {"n": len(v), "sha256": hashes[n]} for n, v in counts.items()},
-            "provenance": provenance.to_dict(),
+            "pairs_train": _shown(o.files.pairs_train),
+            "pairs_test": _shown(o.files.pairs_test),
+            "rubric": _shown(o.files.rubric),
+            "data": {name: {"n": counts[name], "sha256": hashes[name]} for name in counts},
+            "provenance": provenance.with_data("").to_dict(),
             "versions": versions(),
         },
     )
+
+
+def _shown(path: Path) -> str:
+    """The path as a reader elsewhere can use it: relative where it lies in the working folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _directions(study: _Study) -> None:
@@ -253,7 +253,7 @@ def _directions(study: _Study) -> None:
             "cv_auroc": chosen.cv_auroc[layer],
             "raw_norm": direction.raw_norm,
         }
-    sides = [side for p in study.test for side in (p.positive, p.negative)]
+    sides = [side for p in study.pairs["test"] for side in (p.positive, p.negative)]
     save_directions(study.path("directions.safetensors"), directions)
     save_vectors(study.path("probes"), directions)
     write_json(
@@ -329,10 +329,10 @@ def _evidence(study: _Study) -> None:
     evidence = gather_evidence(
         study.activations("train"),
         study.activations("test"),
-        study.train,
-        study.test,
+        study.pairs["train"],
+        study.pairs["test"],
         layer=layer,
-        hard=(study.activations("hard"), study.hard),
+        hard=(study.activations("hard"), study.pairs["hard"]),
         contrasts={name: study.activations(name) for name in CONTRASTS},
         rubric=Estimate.from_dict(spearman),
         steering=None if study.options.skip_steering else study.json("steering_examples"),
@@ -361,7 +361,7 @@ def _token_views(study: _Study) -> None:
     }
     examples = []
     for title, index in chosen.items():
-        pair = study.test[index]
+        pair = study.pairs["test"][index]
         for side, text in (("empathic", pair.positive), ("task-focused", pair.negative)):
             seen = token_projections(study.model, direction, text, pair.prompt)
             shown = (np.asarray(seen.values[0]) - direction.threshold) / direction.raw_norm
