@@ -16,7 +16,14 @@ from .errors import NonFiniteError
 from .models import model_card
 from .types import HookedModel
 
-__all__ = ["KeyValueCache", "can_resume", "last_logits", "new_cache", "resumed_logits"]
+__all__ = [
+    "KeyValueCache",
+    "can_resume",
+    "last_logits",
+    "new_cache",
+    "resumed_logits",
+    "unembed",
+]
 
 KeyValueCache = Any
 """The backend's own cache of keys and values; made by ``new_cache``."""
@@ -58,7 +65,7 @@ def last_logits(
                 past_kv_cache=cache,
                 stop_at_layer=int(model.cfg.n_layers),
             )
-            logits = _unembed(model, residual[:, -keep:])
+            logits = unembed(model, residual[:, -keep:])
         else:
             options: dict[str, Any] = {"attention_mask": attention_mask, "logits_to_keep": keep}
             if cache is not None:
@@ -85,7 +92,7 @@ def resumed_logits(
     n_layers = int(model.cfg.n_layers)
     with torch.no_grad():
         out = model(residual, start_at_layer=layer + 1, stop_at_layer=n_layers, attention_mask=mask)
-        return _finite(model, _unembed(model, out[:, -keep:]))
+        return _finite(model, unembed(model, out[:, -keep:]))
 
 
 def _finite(
@@ -99,7 +106,7 @@ def _finite(
     return logits
 
 
-def _unembed(
+def unembed(
     model: HookedModel, residual: Float[Tensor, "batch keep d_model"]
 ) -> Float[Tensor, "batch keep d_vocab"]:
     """A HookedTransformer's final norm, unembedding and logit soft-cap, in float32."""
