@@ -1,8 +1,8 @@
 """Prompts read once and gone on from many times: keys and values as plain tensors.
 
 ``read`` runs new tokens after what the rows of a batch have read before, and gives their logits and
-the longer reading. A reading can be cut back (``keep``), and one row can be gone on from by many
-(``rows``) without its keys and values being copied for all layers at once.
+the longer reading, which can be cut back (``keep``). ``read_branches`` scores several continuations
+of every row in the same pass.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from torch import Tensor
 from .errors import InputError, NonFiniteError
 from .logits import unembed
 from .models import model_card
+from .tokens import pad_batch
 from .types import HookedModel
 
-__all__ = ["KeyValues", "Reading", "read"]
+__all__ = ["KeyValues", "Reading", "Scored", "read", "read_branches"]
 
 LOGIT_CHUNK = 1 << 26
 """Logits that are held at once (256 MB in float32)."""
@@ -62,11 +63,10 @@ class KeyValues:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """Logits at the positions that were asked for, in row order, and what has been read now."""
+    """Float32 logits at the positions that were asked for, in row order, and all that is read."""
 
-    log_probs: Float[Tensor, "read"] | None
-    logits: Float[Tensor, "read d_vocab"] | None
-    past: KeyValues | None
+    logits: Float[Tensor, "read d_vocab"]
+    past: KeyValues
 
 
 def read(
@@ -75,45 +75,177 @@ def read(
     real: Bool[Tensor, "batch pos"],
     at: Bool[Tensor, "batch pos"],
     *,
-    targets: Int[Tensor, "read"] | None = None,
     past: KeyValues | None = None,
-    rows: Sequence[int] | None = None,
-    remember: bool = True,
 ) -> Reading:
     """Reads ``tokens`` (padded on the right, ``real`` marks them) after ``past``.
 
-    ``at`` marks positions whose float32 logits are wanted; with ``targets`` only the
-    log-probabilities of those tokens there are kept. Row ``i`` goes on from row ``rows[i]`` of
-    ``past`` (default: from its own). ``remember=False`` gives no longer ``past``. Hooks that are on
-    the model act as usual. Raises NonFiniteError where a logit is NaN or infinite.
+    ``at`` marks positions whose logits are wanted. Hooks that are on the model act as usual.
+    Raises NonFiniteError where a logit is NaN or infinite.
     """
-    device = torch.device(model.cfg.device or "cpu")
-    tokens, real, at = tokens.to(device), real.to(device), at.to(device)
-    source = None if rows is None else torch.as_tensor(list(rows), device=device)
-    before = None if past is None else past.real if source is None else past.real[source]
-    all_real = real if before is None else torch.cat([before, real], dim=1)
-    n_layers = int(model.cfg.n_layers)
-    cells = [_Cell(past, layer, source, remember) for layer in range(n_layers)]
-    hooked = model_card(model).provenance.backend == "hooked"
-    run = _run_hooked if hooked else _run_bridge
+    cells = [_Cell(past, layer) for layer in range(int(model.cfg.n_layers))]
+    all_real = real if past is None else torch.cat([past.real, real.to(past.real.device)], dim=1)
     with torch.no_grad():
-        found = run(model, tokens, all_real, at, targets, cells)
-    after = None
-    if remember:
-        after = KeyValues(tuple(c.keys for c in cells), tuple(c.values for c in cells), all_real)
-    if targets is not None:
-        return Reading(found, None, after)
-    return Reading(None, found, after)
+        if _is_hooked(model):
+            steps = all_real.long()
+            logits = _finite(unembed(model, _residual(model, tokens, steps, cells)[None, at])[0])
+        else:
+            logits = _finite(_bridge_logits(model, tokens, all_real, at, cells))
+    keys, values = tuple(c.keys for c in cells), tuple(c.values for c in cells)
+    return Reading(logits, KeyValues(keys, values, all_real.to(keys[0].device)))
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Float32 logits at each row's last token, and log-probabilities of its continuations.
+
+    ``log_probs[i][j]`` speaks of the second and later tokens of continuation ``j`` of row ``i``;
+    ``logits`` speak of the first. The continuations are no part of ``past``.
+    """
+
+    logits: Float[Tensor, "row d_vocab"]
+    log_probs: list[list[Float[Tensor, "step"]]]
+    past: KeyValues
+
+
+def read_branches(
+    model: HookedModel,
+    new: Sequence[Sequence[int]],
+    branches: Sequence[Sequence[Sequence[int]]],
+    *,
+    past: KeyValues | None = None,
+) -> Scored:
+    """Reads the ``new`` tokens of every row after ``past``, and scores what may follow them.
+
+    ``branches[i]`` are token sequences that may follow row ``i``, read apart from one another. A
+    HookedTransformer reads a row's side by side in one sequence, in the pass of the new tokens.
+    Raises NonFiniteError where a logit is NaN or infinite.
+    """
+    longer = [(i, tuple(b)) for i, row in enumerate(branches) for b in row if len(b) > 1]
+    targets = torch.tensor([token for _, b in longer for token in b[1:]], dtype=torch.long)
+    if _is_hooked(model) and _fits_window(model, new, branches, past):
+        with torch.no_grad():
+            logits, flat, after = _side_by_side(model, new, branches, targets, past)
+    else:
+        tokens, real = pad_batch(new, 0)
+        last = torch.zeros_like(real)
+        last[torch.arange(len(new)), torch.tensor([len(ids) - 1 for ids in new])] = True
+        reading = read(model, tokens, real, last, past=past)
+        logits, after = reading.logits, reading.past
+        flat = _row_by_row(model, after, longer, targets) if longer else torch.empty(0)
+    parts = iter(flat.cpu().split([len(b) - 1 for _, b in longer]) if longer else ())
+    found = [[next(parts) if len(b) > 1 else torch.empty(0) for b in row] for row in branches]
+    return Scored(logits, found, after)
+
+
+def _side_by_side(
+    model: HookedModel,
+    new: Sequence[Sequence[int]],
+    branches: Sequence[Sequence[Sequence[int]]],
+    targets: Int[Tensor, "read"],
+    past: KeyValues | None,
+) -> tuple[Float[Tensor, "row d_vocab"], Float[Tensor, "read"], KeyValues]:
+    """A row's new tokens and its continuations as one sequence; these do not see one another.
+
+    TransformerLens takes positions from the running sum of its attention mask, and hides keys
+    where the mask is 0. The mask's entry at the start of a continuation steps back to the last new
+    token; as 0 would hide the token, one read from a single token is made two tokens long.
+    """
+    fed = [[[*b[:-1], b[-1]][: max(2, len(b) - 1)] for b in row if len(b) > 1] for row in branches]
+    width = max(len(ids) + sum(map(len, row)) for ids, row in zip(new, fed, strict=True))
+    tokens = torch.zeros((len(new), width), dtype=torch.long)
+    steps, owner = torch.zeros_like(tokens), torch.full_like(tokens, -1)
+    real, at = (
+        torch.zeros_like(tokens, dtype=torch.bool),
+        torch.zeros_like(tokens, dtype=torch.bool),
+    )
+    for i, (ids, row) in enumerate(zip(new, fed, strict=True)):
+        start = len(ids)
+        tokens[i, :start], steps[i, :start], real[i, :start] = torch.tensor(ids), 1, True
+        n_read = [len(b) - 1 for b in branches[i] if len(b) > 1]
+        for j, branch in enumerate(row):
+            here = slice(start, start + len(branch))
+            tokens[i, here], steps[i, here], owner[i, here] = torch.tensor(branch), 1, j
+            steps[i, start] = 1 - len(row[j - 1]) if j else 1
+            at[i, start : start + n_read[j]] = True
+            start += len(branch)
+    device = torch.device(model.cfg.device or "cpu")
+    owner, real = owner.to(device), real.to(device)
+    theirs = ~real[:, None, None, :] & (owner[:, None, :, None] != owner[:, None, None, :])
+
+    def apart(scores: Tensor, hook: Any = None) -> Tensor:
+        hidden = torch.nn.functional.pad(theirs, (scores.shape[-1] - width, 0))
+        return scores.masked_fill_(hidden, torch.finfo(scores.dtype).min)
+
+    cells = [_Cell(past, layer) for layer in range(int(model.cfg.n_layers))]
+    before = [] if past is None else [past.real]
+    all_steps = torch.cat([*(b.long() for b in before), steps.to(device)], dim=1)
+    names = [f"blocks.{layer}.attn.hook_attn_scores" for layer in range(len(cells))]
+    with model.hooks(fwd_hooks=[(name, apart) for name in names]):
+        residual = _residual(model, tokens, all_steps, cells)
+    ends = torch.tensor([len(ids) - 1 for ids in new])
+    logits = _finite(unembed(model, residual[torch.arange(len(new)), ends][None])[0])
+    size = max(1, LOGIT_CHUNK // int(model.cfg.d_vocab))
+    parts = [
+        _log_probs(unembed(model, x[None])[0], t)
+        for x, t in zip(residual[at].split(size), targets.to(device).split(size), strict=True)
+        if len(t)
+    ]
+    keys, values = tuple(c.keys for c in cells), tuple(c.values for c in cells)
+    after = KeyValues(keys, values, torch.cat([*before, real], dim=1))
+    return logits, torch.cat(parts) if parts else torch.empty(0), after
+
+
+def _row_by_row(
+    model: HookedModel,
+    past: KeyValues,
+    longer: Sequence[tuple[int, tuple[int, ...]]],
+    targets: Int[Tensor, "read"],
+) -> Float[Tensor, "read"]:
+    """Each continuation as a row of its own after a copy of its past, a few rows at a time."""
+    lengths = past.real.sum(dim=1).tolist()
+    size = max(1, LOGIT_CHUNK // (int(model.cfg.d_vocab) * max(len(b) for _, b in longer)))
+    found, first = [], 0
+    for begin in range(0, len(longer), size):
+        chunk = longer[begin : begin + size]
+        tokens = torch.zeros(len(chunk), max(len(b) for _, b in chunk) - 1, dtype=torch.long)
+        real = torch.zeros_like(tokens, dtype=torch.bool)
+        for i, (_, ids) in enumerate(chunk):
+            tokens[i, : len(ids) - 1] = torch.tensor(ids[:-1])
+            real[i, : len(ids) - 1] = True
+        rows = [row for row, _ in chunk]
+        copied = past.keep([lengths[row] for row in rows], rows)
+        logits = read(model, tokens, real, real, past=copied).logits
+        last = first + int(real.sum())
+        found.append(_log_probs(logits, targets[first:last].to(logits.device)))
+        first = last
+    return torch.cat(found)
+
+
+def _is_hooked(model: HookedModel) -> bool:
+    return model_card(model).provenance.backend == "hooked"
+
+
+def _fits_window(
+    model: HookedModel,
+    new: Sequence[Sequence[int]],
+    branches: Sequence[Sequence[Sequence[int]]],
+    past: KeyValues | None,
+) -> bool:
+    """Whether no key falls out of a sliding window by standing further back in the sequence."""
+    if not getattr(model.cfg, "use_local_attn", False):
+        return True
+    n_past = 0 if past is None else past.real.shape[1]
+    widths = [
+        len(ids) + sum(max(2, len(b)) for b in row) for ids, row in zip(new, branches, strict=True)
+    ]
+    return bool(n_past + max(widths) <= model.cfg.window_size)
 
 
 class _Cell:
     """One layer's keys and values while a batch is read: those of before joined to the new."""
 
-    def __init__(
-        self, past: KeyValues | None, layer: int, rows: Int[Tensor, "batch"] | None, remember: bool
-    ) -> None:
+    def __init__(self, past: KeyValues | None, layer: int) -> None:
         self._past = None if past is None else (past.keys[layer], past.values[layer])
-        self._rows, self._remember = rows, remember
         self.keys = self.values = torch.empty(0)
 
     @property
@@ -125,16 +257,11 @@ class _Cell:
         new_keys: Float[Tensor, "batch pos head d_head"],
         new_values: Float[Tensor, "batch pos head d_head"],
     ) -> tuple[Tensor, Tensor]:
-        keys, values = new_keys, new_values
+        self.keys, self.values = new_keys, new_values
         if self._past is not None:
-            old_keys, old_values = self._past
-            if self._rows is not None:
-                old_keys, old_values = old_keys[self._rows], old_values[self._rows]
-            keys = torch.cat([old_keys, new_keys], dim=1)
-            values = torch.cat([old_values, new_values], dim=1)
-        if self._remember:
-            self.keys, self.values = keys, values
-        return keys, values
+            self.keys = torch.cat([self._past[0], new_keys], dim=1)
+            self.values = torch.cat([self._past[1], new_values], dim=1)
+        return self.keys, self.values
 
 
 class _HookedEntry:
@@ -150,50 +277,43 @@ class _HookedEntry:
 class _HookedCache:
     """What a HookedTransformer needs of a cache of keys and values."""
 
-    def __init__(self, entries: list[_HookedEntry], all_real: Bool[Tensor, "batch all"]) -> None:
-        self.entries, self.all_real = entries, all_real
+    def __init__(self, entries: list[_HookedEntry], steps: Int[Tensor, "batch all"]) -> None:
+        self.entries, self.steps = entries, steps
 
     def __getitem__(self, layer: int) -> _HookedEntry:
         return self.entries[layer]
 
     def append_attention_mask(self, mask: Int[Tensor, "batch pos"]) -> Int[Tensor, "batch all"]:
         """The mask of old and new tokens, which is known already."""
-        return self.all_real.to(mask.dtype)
+        return self.steps
 
 
-def _run_hooked(
+def _residual(
     model: HookedModel,
     tokens: Int[Tensor, "batch pos"],
-    all_real: Bool[Tensor, "batch all"],
-    at: Bool[Tensor, "batch pos"],
-    targets: Int[Tensor, "read"] | None,
+    steps: Int[Tensor, "batch all"],
     cells: list[_Cell],
-) -> Float[Tensor, "read"] | Float[Tensor, "read d_vocab"]:
-    cache = _HookedCache([_HookedEntry(c, len(tokens), model.cfg) for c in cells], all_real)
-    residual = model(
-        tokens,
-        attention_mask=all_real[:, -tokens.shape[1] :].long(),
+) -> Float[Tensor, "batch pos d_model"]:
+    """Residual stream after the last block; ``steps`` is the attention mask, past included."""
+    device = torch.device(model.cfg.device or "cpu")
+    steps = steps.to(device)
+    cache = _HookedCache([_HookedEntry(c, len(tokens), model.cfg) for c in cells], steps)
+    residual: Tensor = model(
+        tokens.to(device),
+        attention_mask=steps[:, -tokens.shape[1] :],
         past_kv_cache=cache,
         stop_at_layer=int(model.cfg.n_layers),
-    )[at]
-    if targets is None:
-        return _finite(unembed(model, residual[None])[0])
-    size = max(1, LOGIT_CHUNK // int(model.cfg.d_vocab))
-    parts = [
-        _log_probs(unembed(model, x[None])[0], t)
-        for x, t in zip(residual.split(size), targets.to(residual.device).split(size), strict=True)
-    ]
-    return torch.cat(parts)
+    )
+    return residual
 
 
-def _run_bridge(
+def _bridge_logits(
     model: HookedModel,
     tokens: Int[Tensor, "batch pos"],
     all_real: Bool[Tensor, "batch all"],
     at: Bool[Tensor, "batch pos"],
-    targets: Int[Tensor, "read"] | None,
     cells: list[_Cell],
-) -> Float[Tensor, "read"] | Float[Tensor, "read d_vocab"]:
+) -> Float[Tensor, "read d_vocab"]:
     from transformers.cache_utils import Cache, DynamicLayer
 
     class Layer(DynamicLayer):
@@ -212,15 +332,16 @@ def _run_bridge(
         def get_seq_length(self) -> int:
             return self.length
 
-    columns = at.any(dim=0).nonzero()[:, 0]
-    logits = model(
-        tokens,
-        attention_mask=all_real.long(),
+    device = torch.device(model.cfg.device or "cpu")
+    columns = at.any(dim=0).nonzero()[:, 0].to(device)
+    logits: Tensor = model(
+        tokens.to(device),
+        attention_mask=all_real.long().to(device),
         past_key_values=Cache(layers=[Layer(cell) for cell in cells]),
         use_cache=True,
         logits_to_keep=columns,
-    )[at[:, columns]].float()
-    return _finite(logits) if targets is None else _log_probs(logits, targets.to(logits.device))
+    )
+    return logits[at.to(device)[:, columns]].float()
 
 
 def _log_probs(

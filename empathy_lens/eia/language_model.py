@@ -31,7 +31,7 @@ def play_games(
     layers: Sequence[int] | Literal["all"] = "all",
     hooks: Sequence[tuple[str, Any]] = (),
     seed: int = 0,
-    batch_size: int = 20,
+    batch_size: int = 10,
     name: str = "",
     progress: Progress | None = None,
 ) -> Play:

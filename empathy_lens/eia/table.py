@@ -17,16 +17,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InputError
-from ..key_values import KeyValues, read
+from ..key_values import KeyValues, Scored, read, read_branches
 from ..models import model_card
-from ..tokens import pad_batch, pad_id, prompt_frame
+from ..tokens import prompt_frame
 from ..types import HookedModel, Site
 from .decisions import Choice, Decision
 from .episodes import Episode
 from .registry import new_game
 from .values import Action, Observation
 
-__all__ = ["Row", "Table", "prompt_tokens"]
+__all__ = ["Row", "Table", "phrase_tokens", "prompt_tokens"]
 
 CUE = "Your action:"
 MAX_REPLY = 30
@@ -47,6 +47,11 @@ def prompt_tokens(
         told += _ids(model, line)
     block = observation.prompt[len(observation.history) :]
     return (*told, *_ids(model, block), *tail), len(told)
+
+
+def phrase_tokens(model: HookedModel, action: Action) -> tuple[int, ...]:
+    """Token ids of an action as the answer to a prompt."""
+    return _ids(model, action.text if model_card(model).chat else f" {action.text}")
 
 
 @dataclass
@@ -92,7 +97,7 @@ class Table:
         self.residuals: list[Tensor] = []
         self.n_tokens = 0
         self._past: KeyValues | None = None
-        self._bare: dict[str, float] = {}
+        self._bare: dict[tuple[int, ...], float] = {}
 
     def play(self, episodes: Sequence[tuple[str, int]], first: int, draws: int) -> None:
         for i, (game_id, seed) in enumerate(episodes):
@@ -132,99 +137,89 @@ class Table:
                 f"a game has grown to {longest} tokens, the model was loaded for {n_ctx}; "
                 "load it with a larger n_ctx"
             )
+        if self._past is None:
+            self._read_common([ids for ids, _ in prompts])
         new = [ids[row.n_read :] for row, (ids, _) in zip(self.rows, prompts, strict=True)]
-        tokens, real = pad_batch(new, pad_id(self.model))
-        last = torch.zeros_like(real)
-        last[torch.arange(len(new)), torch.tensor([len(ids) - 1 for ids in new])] = True
         kept: dict[int, Tensor] = {}
-        with self.model.hooks(fwd_hooks=self._recorders(last, kept)):
-            reading = read(self.model, tokens, real, last, past=self._past)
-        self.n_tokens += int(real.sum())
-        assert reading.past is not None
-        assert reading.logits is not None
         acts: list[Action | str]
-        if self.choice.how == "generate":
-            scored = [np.empty(0)] * len(self.rows)
-            acts = self._reply(reading.past, reading.logits, prompts)
-        else:
-            scored = self._score(reading.past, reading.logits)
+        with self.model.hooks(fwd_hooks=self._recorders([len(ids) - 1 for ids in new], kept)):
+            legal = [row.seen.legal_actions for row in self.rows]
+            scoring = self.choice.how == "score"
+            phrases = [
+                [phrase_tokens(self.model, a) for a in row] if scoring else [] for row in legal
+            ]
+            seen = read_branches(self.model, new, phrases, past=self._past)
+        self.n_tokens += sum(map(len, new))
+        if scoring:
+            scored = self._scores(seen, phrases)
             acts = [self._draw(row, s) for row, s in zip(self.rows, scored, strict=True)]
+        else:
+            scored = [np.empty(0)] * len(self.rows)
+            acts = self._reply(seen.past, seen.logits, prompts)
         if self.layers:
             stream = torch.stack([kept[layer] for layer in self.layers], dim=1)
             self.residuals += list(stream)
         for row, scores, (ids, told) in zip(self.rows, scored, prompts, strict=True):
             self.decisions.append(self._decision(row, scores, len(ids)))
             row.n_read = told
-        self._past = reading.past.keep([row.n_read for row in self.rows])
+        self._past = seen.past.keep([row.n_read for row in self.rows])
         return acts
 
-    def _recorders(self, last: Tensor, kept: dict[int, Tensor]) -> list[tuple[str, Any]]:
+    def _read_common(self, prompts: Sequence[tuple[int, ...]]) -> None:
+        """Reads once what all rows begin with; games of one kind share much of their rules."""
+        columns = enumerate(zip(*prompts, strict=False))
+        length = next((i for i, column in columns if len(set(column)) > 1), 0)
+        if len(prompts) > 1 and length > 1:
+            seen = read_branches(self.model, [prompts[0][:length]], [[]])
+            self._past = seen.past.keep([length] * len(prompts), [0] * len(prompts))
+            self.n_tokens += length
+            for row in self.rows:
+                row.n_read = length
+
+    def _recorders(self, last: Sequence[int], kept: dict[int, Tensor]) -> list[tuple[str, Any]]:
+        rows = torch.arange(len(last))
+
         def recorder(layer: int) -> Any:
             def record(resid: Tensor, hook: Any = None) -> None:
-                kept[layer] = resid[last.to(resid.device)].float().cpu()
+                if layer not in kept:
+                    kept[layer] = resid[rows, list(last)].float().cpu()
 
             return record
 
         return [(Site(layer).hook_name, recorder(layer)) for layer in self.layers]
 
-    def _score(
-        self, past: KeyValues, logits: Float[Tensor, "row d_vocab"]
+    def _scores(
+        self, seen: Scored, phrases: Sequence[Sequence[tuple[int, ...]]]
     ) -> list[Float[np.ndarray, "action"]]:
         """Scores of every legal action of every row, in nats per token."""
-        lead = "" if model_card(self.model).chat else " "
-        texts = [[lead + action.text for action in row.seen.legal_actions] for row in self.rows]
-        phrases = [[_ids(self.model, text) for text in row] for row in texts]
-        first = logits.log_softmax(dim=-1)
-        values = self._log_probs(phrases, first, past)
+        values = self._log_probs(seen, phrases)
         if self.choice.calibrated:
-            bare = self._bare_scores(sorted({text for row in texts for text in row}))
+            bare = self._bare_scores(sorted({phrase for row in phrases for phrase in row}))
             values = [
-                v - np.array([bare[text] for text in row])
-                for v, row in zip(values, texts, strict=True)
+                v - np.array([bare[phrase] for phrase in row])
+                for v, row in zip(values, phrases, strict=True)
             ]
         return values
 
     def _log_probs(
-        self,
-        phrases: Sequence[Sequence[tuple[int, ...]]],
-        first: Float[Tensor, "row d_vocab"],
-        past: KeyValues | None,
+        self, seen: Scored, phrases: Sequence[Sequence[tuple[int, ...]]]
     ) -> list[Float[np.ndarray, "action"]]:
-        """Mean log-probability per token of each phrase, given those of its first token."""
-        sums = [np.array([first[i, p[0]].item() for p in row]) for i, row in enumerate(phrases)]
-        longer = [(i, j, p) for i, row in enumerate(phrases) for j, p in enumerate(row) if p[1:]]
-        if longer:
-            tokens, real = pad_batch([p[:-1] for _, _, p in longer], pad_id(self.model))
-            targets = torch.tensor([token for _, _, p in longer for token in p[1:]])
-            reading = read(
-                self.model,
-                tokens,
-                real,
-                real,
-                targets=targets,
-                past=past,
-                rows=[i for i, _, _ in longer],
-                remember=False,
-            )
-            assert reading.log_probs is not None
-            parts = reading.log_probs.cpu().split([len(p) - 1 for _, _, p in longer])
-            for (i, j, _), part in zip(longer, parts, strict=True):
-                sums[i][j] += part.sum().item()
-            self.n_tokens += int(real.sum())
-        return [s / np.array([len(p) for p in row]) for s, row in zip(sums, phrases, strict=True)]
+        """Mean log-probability per token of each phrase."""
+        first = seen.logits.log_softmax(dim=-1)
+        means = []
+        for i, (row, rest) in enumerate(zip(phrases, seen.log_probs, strict=True)):
+            sums = [first[i, p[0]].item() + r.sum().item() for p, r in zip(row, rest, strict=True)]
+            means.append(np.array(sums) / [len(p) for p in row])
+            self.n_tokens += sum(map(len, rest))
+        return means
 
-    def _bare_scores(self, texts: Sequence[str]) -> dict[str, float]:
+    def _bare_scores(self, phrases: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
         """Scores of phrases after the cue alone, each computed once."""
-        unknown = [text for text in texts if text not in self._bare]
+        unknown = [phrase for phrase in phrases if phrase not in self._bare]
         if unknown:
             head, tail = prompt_frame(self.model)
-            tokens, real = pad_batch([(*head, *_ids(self.model, CUE), *tail)], pad_id(self.model))
-            last = torch.zeros_like(real)
-            last[0, -1] = True
-            reading = read(self.model, tokens, real, last)
-            assert reading.logits is not None
-            phrases = [[_ids(self.model, text) for text in unknown]]
-            (values,) = self._log_probs(phrases, reading.logits.log_softmax(-1), reading.past)
+            seen = read_branches(self.model, [(*head, *_ids(self.model, CUE), *tail)], [unknown])
+            (values,) = self._log_probs(seen, [unknown])
             self._bare |= dict(zip(unknown, values.tolist(), strict=True))
         return self._bare
 
@@ -256,8 +251,6 @@ class Table:
             column = torch.tensor(tokens)[:, None]
             here = torch.ones_like(column, dtype=torch.bool)
             reading = read(self.model, column, here, here, past=past)
-            assert reading.logits is not None
-            assert reading.past is not None
             logits, past = reading.logits, reading.past
             self.n_tokens += sum(going)
         return [self.model.tokenizer.decode(r, skip_special_tokens=True) for r in replies]
