@@ -165,16 +165,18 @@ def test_bad_arguments_are_refused(task_args, named):
 @pytest.mark.parametrize("spec", ["empathy_lens/eia_games", "empathy_lens/eia/inspect_task.py"])
 def test_the_command_line_plays_a_server_that_speaks_the_openai_protocol(spec, tmp_path):
     key = "sk-planted-4711"
+    # The name belongs to the installed package, which a search path would hide.
+    environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
     with first_choice_server() as (base_url, requests):
         done = subprocess.run(
-            [sys.executable, "-m", "inspect_ai", "eval", spec]
+            [Path(sys.executable).with_name("inspect"), "eval", spec]
             + ["--model", "openai-api/loopback/first-choice", "--display", "plain"]
             + ["-T", "games=the_duel,the_maze", "-T", "episodes=2", "-T", "seed=3"]
             + ["--log-format", "json", "--log-dir", str(tmp_path / "logs")],
             cwd=ROOT,
-            env=os.environ
+            env=environment
             | {"LOOPBACK_API_KEY": key, "LOOPBACK_BASE_URL": base_url, "NO_PROXY": "127.0.0.1"}
-            | {"XDG_DATA_HOME": str(tmp_path / "data"), "PYTHONPATH": str(ROOT)},
+            | {"XDG_DATA_HOME": str(tmp_path / "data")},
             capture_output=True,
             text=True,
         )
