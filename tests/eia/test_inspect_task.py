@@ -167,12 +167,11 @@ def test_the_command_line_plays_a_server_that_speaks_the_openai_protocol(spec, t
     key = "sk-planted-4711"
     # The name belongs to the installed package, which a search path would hide.
     environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
+    command = f"""eval {spec} --model openai-api/loopback/first-choice --display plain
+        -T games=the_duel,the_maze -T episodes=2 -T seed=3 --log-format json --log-dir"""
     with first_choice_server() as (base_url, requests):
         done = subprocess.run(
-            [Path(sys.executable).with_name("inspect"), "eval", spec]
-            + ["--model", "openai-api/loopback/first-choice", "--display", "plain"]
-            + ["-T", "games=the_duel,the_maze", "-T", "episodes=2", "-T", "seed=3"]
-            + ["--log-format", "json", "--log-dir", str(tmp_path / "logs")],
+            [Path(sys.executable).with_name("inspect"), *command.split(), tmp_path / "logs"],
             cwd=ROOT,
             env=environment
             | {"LOOPBACK_API_KEY": key, "LOOPBACK_BASE_URL": base_url, "NO_PROXY": "127.0.0.1"}
