@@ -64,15 +64,26 @@ def eia_games(
         # Inspect's -T passes on whatever was written.
         if not isinstance(value, int) or value < least:
             raise InputError(f"{name}: expected a whole number from {least}, got {value!r}")
-    if disposition is not None and not isinstance(disposition, str):
-        disposition = ",".join(disposition)
+    instruction = _joined(disposition)
     return Task(
         dataset=MemoryDataset(
-            [_sample(g, s, disposition) for g in game_ids for s in range(seed, seed + episodes)],
+            [_sample(g, s, instruction) for g in game_ids for s in range(seed, seed + episodes)],
             name="eia_games",
         ),
         solver=play_game(),
         scorer=[rubric_score(), replaced_replies()],
+    )
+
+
+def _joined(disposition: str | Sequence[str] | None) -> str | None:
+    if disposition is None or isinstance(disposition, str):
+        return disposition
+    # A text with a colon comes from -T as a mapping, which would lose words if joined.
+    if isinstance(disposition, list | tuple) and all(isinstance(p, str) for p in disposition):
+        return ",".join(disposition)
+    raise InputError(
+        f"disposition: expected a text, got {disposition!r}; one that YAML reads otherwise needs "
+        "quotes of its own: -T 'disposition=\"Rule: be kind.\"'"
     )
 
 

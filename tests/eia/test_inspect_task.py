@@ -201,6 +201,26 @@ def test_the_command_line_plays_a_server_that_speaks_the_openai_protocol(spec, t
     assert key not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [
+        ("disposition=Rule: be kind", "expected a text, got {'Rule': 'be kind'}"),
+        ("episodes=x", "expected a whole number from 1, got 'x'"),
+    ],
+)
+def test_arguments_that_the_command_line_reads_otherwise_are_refused(argument, named, tmp_path):
+    command = "eval empathy_lens/eia/inspect_task.py --model mockllm/model --display plain -T"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("inspect"), *command.split(), argument],
+        cwd=ROOT,
+        env=os.environ | {"XDG_DATA_HOME": str(tmp_path), "INSPECT_LOG_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert named in done.stderr
+
+
 def test_the_games_do_not_need_inspect():
     code = "import sys; sys.modules['inspect_ai'] = None; import empathy_lens.eia"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
