@@ -307,9 +307,14 @@ def _correlate(study: _Study) -> None:
         {
             "selected_layer": direction.site.layer,
             "rubric": prediction.to_dict() | {"items": items},
-            "on_policy": None,
+            "on_policy": _on_policy(study),
         },
     )
+
+
+def _on_policy(study: _Study) -> Any:
+    """What predict_behaviour.py measured in this folder, if it was run."""
+    return study.json("on_policy") if study.path("on_policy.json").is_file() else None
 
 
 def _steer(study: _Study) -> None:

@@ -21,7 +21,14 @@ from ..types import Direction, Estimate
 from .decisions import Play
 from .dispositions import HELPING_ACTIONS
 
-__all__ = ["OnPolicyPrediction", "Turns", "predict_on_policy", "turns_with_a_choice"]
+__all__ = [
+    "Association",
+    "OnPolicyPrediction",
+    "Prediction",
+    "Turns",
+    "predict_on_policy",
+    "turns_with_a_choice",
+]
 
 N_FOLDS = 5
 
@@ -67,59 +74,69 @@ class Turns:
 
 @dataclass(frozen=True)
 class Association:
-    """Projections against acts, where it can be measured (else None).
+    """Projections before decisions against what was decided (None where it cannot be measured).
 
-    ``auroc``: helping decisions project higher than others. ``spearman``: rank correlation with the
-    log-odds of helping. ``partial``: the same given game and turn.
+    ``auroc``: helping decisions project higher than others. ``leaning``: Spearman correlation with
+    the log-odds of helping, and ``leaning_partial`` the same given game and turn.
     """
 
     auroc: Estimate | None
-    spearman: Estimate | None
-    partial: Estimate | None
+    leaning: Estimate | None
+    leaning_partial: Estimate | None
     n: int
     helped: int
 
     def to_dict(self) -> dict[str, Any]:
-        def shown(estimate: Estimate | None) -> Any:
-            return None if estimate is None else estimate.to_dict()
-
         return {
-            "auroc": shown(self.auroc),
-            "spearman": shown(self.spearman),
-            "partial": shown(self.partial),
+            "auroc": _shown(self.auroc),
+            "leaning": _shown(self.leaning),
+            "leaning_partial": _shown(self.leaning_partial),
             "n": self.n,
             "helped": self.helped,
         }
 
 
 @dataclass(frozen=True)
-class OnPolicyPrediction:
-    """Out-of-fold prediction of acts, at each episode's first choice and at all of them.
+class Prediction:
+    """Some episodes: ``first`` choices, ``every`` choice, and the rubric's score of the episode.
 
-    ``score`` is the rank correlation of the first choice's projection with the episode's rubric
-    score, ``score_partial`` the same given the game. ``layer_of_fold`` counts how often a layer was
-    chosen.
+    ``spearman`` correlates the projection at the episode's first choice with the episode's score;
+    ``partial`` is the same given game and turn.
     """
 
+    spearman: Estimate | None
+    partial: Estimate | None
     first: Association
     every: Association
-    score: Estimate | None
-    score_partial: Estimate | None
-    per_game: Mapping[str, Association]
-    per_disposition: Mapping[str, Association]
-    layer_of_fold: tuple[int, ...]
     n_episodes: int
 
     def to_dict(self) -> dict[str, Any]:
         return {
+            "n_episodes": self.n_episodes,
+            "spearman": _shown(self.spearman),
+            "partial": _shown(self.partial),
             "first_choice": self.first.to_dict(),
             "every_choice": self.every.to_dict(),
-            "score": None if self.score is None else self.score.to_dict(),
-            "score_partial": None if self.score_partial is None else self.score_partial.to_dict(),
-            "per_scenario": {k: v.to_dict() for k, v in self.per_game.items()},
+        }
+
+
+@dataclass(frozen=True)
+class OnPolicyPrediction:
+    """Out-of-fold prediction of behaviour, pooled and within games and dispositions.
+
+    ``layer_of_fold`` is the layer chosen for each fold of episodes.
+    """
+
+    pooled: Prediction
+    per_scenario: Mapping[str, Prediction]
+    per_disposition: Mapping[str, Prediction]
+    layer_of_fold: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.pooled.to_dict() | {
+            "per_scenario": {k: v.to_dict() for k, v in self.per_scenario.items()},
             "per_disposition": {k: v.to_dict() for k, v in self.per_disposition.items()},
             "layer_of_fold": list(self.layer_of_fold),
-            "n_episodes": self.n_episodes,
         }
 
 
@@ -199,21 +216,15 @@ def predict_on_policy(
         chosen.append(turns.layers[best])
     options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
 
-    def associate(mask: Bool[np.ndarray, "decision"]) -> Association:
-        return _association(turns.select(mask), values[mask], options)
+    def predict(mask: Bool[np.ndarray, "decision"]) -> Prediction:
+        return _prediction(turns.select(mask), values[mask], options)
 
     game, disposition = np.array(turns.game), np.array(turns.disposition)
-    at_first = turns.select(turns.first)
-    score, score_partial = _score(at_first, values[turns.first], options)
     return OnPolicyPrediction(
-        first=associate(turns.first),
-        every=associate(np.ones(len(fold), dtype=bool)),
-        score=score,
-        score_partial=score_partial,
-        per_game={g: associate(game == g) for g in dict.fromkeys(turns.game)},
-        per_disposition={d: associate(disposition == d) for d in dict.fromkeys(turns.disposition)},
+        pooled=predict(np.ones(len(fold), dtype=bool)),
+        per_scenario={g: predict(game == g) for g in dict.fromkeys(turns.game)},
+        per_disposition={d: predict(disposition == d) for d in dict.fromkeys(turns.disposition)},
         layer_of_fold=tuple(chosen),
-        n_episodes=len(names),
     )
 
 
@@ -234,17 +245,29 @@ def _within_games(turns: Turns) -> Float[np.ndarray, "layer"]:
     return np.mean(found, axis=0) if found else np.zeros(turns.projections.shape[1])
 
 
+def _prediction(
+    turns: Turns, values: Float[np.ndarray, "decision"], options: dict[str, Any]
+) -> Prediction:
+    at_first, x = turns.select(turns.first), values[turns.first]
+    groups, score = list(at_first.episode), at_first.score.astype(np.float64)
+    given = _given(at_first)
+    return Prediction(
+        spearman=_measured(lambda: stats.spearman(x, score, groups, **options)),
+        partial=_measured(lambda: stats.partial_correlation(x, score, given, groups, **options)),
+        first=_association(at_first, x, options),
+        every=_association(turns, values, options),
+        n_episodes=len(groups),
+    )
+
+
 def _association(
     turns: Turns, values: Float[np.ndarray, "decision"], options: dict[str, Any]
 ) -> Association:
-    groups = list(turns.episode)
-    several = len(set(turns.game)) > 1
-    turn = turns.turn[:, None].astype(np.float64)
-    given = np.hstack([stats.dummies(turns.game), turn]) if several else turn
+    groups, given = list(turns.episode), _given(turns)
     return Association(
         auroc=_measured(lambda: stats.auroc_estimate(values, turns.helped, groups, **options)),
-        spearman=_measured(lambda: stats.spearman(values, turns.leaning, groups, **options)),
-        partial=_measured(
+        leaning=_measured(lambda: stats.spearman(values, turns.leaning, groups, **options)),
+        leaning_partial=_measured(
             lambda: stats.partial_correlation(values, turns.leaning, given, groups, **options)
         ),
         n=len(values),
@@ -252,17 +275,13 @@ def _association(
     )
 
 
-def _score(
-    turns: Turns, values: Float[np.ndarray, "decision"], options: dict[str, Any]
-) -> tuple[Estimate | None, Estimate | None]:
-    groups, score = list(turns.episode), turns.score.astype(np.float64)
-    pooled = _measured(lambda: stats.spearman(values, score, groups, **options))
-    given = stats.dummies(turns.game)
-    if not given.shape[1]:
-        return pooled, None
-    return pooled, _measured(
-        lambda: stats.partial_correlation(values, score, given, groups, **options)
-    )
+def _given(turns: Turns) -> Float[np.ndarray, "decision k"]:
+    """Covariates: the game and the turn."""
+    return np.hstack([stats.dummies(turns.game), turns.turn[:, None].astype(np.float64)])
+
+
+def _shown(estimate: Estimate | None) -> dict[str, Any] | None:
+    return None if estimate is None else estimate.to_dict()
 
 
 def _measured(measure: Callable[[], Any]) -> Estimate | None:
