@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..types import Provenance
 from .episodes import Episode
-from .registry import new_game
+from .registry import replay
 
 __all__ = ["Choice", "Decision", "Play"]
 
@@ -85,9 +85,6 @@ class Play:
     def transcript(self, game_id: str) -> tuple[Episode, str]:
         """The first episode of a game and all that its player read, instruction included."""
         index = next(i for i, e in enumerate(self.episodes) if e.game_id == game_id)
-        episode, game = self.episodes[index], new_game(game_id)
-        observation = game.reset(episode.seed)
-        for step in episode.trajectory.steps:
-            observation = game.step(step.reply if step.fault else step.action)
+        episode = self.episodes[index]
         opening = f"{self.preambles[index]}\n\n" if self.preambles[index] else ""
-        return episode, opening + observation.history
+        return episode, opening + replay(episode.trajectory).history

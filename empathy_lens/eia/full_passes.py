@@ -10,12 +10,11 @@ import torch
 
 from ..errors import InputError
 from ..types import HookedModel
-from .decisions import Decision, Play
-from .registry import new_game
+from .decisions import Play
+from .registry import replay
 from .table import phrase_tokens, prompt_tokens
-from .values import Observation
 
-__all__ = ["FullPasses", "observation_at", "time_full_passes"]
+__all__ = ["FullPasses", "time_full_passes"]
 
 
 @dataclass(frozen=True)
@@ -24,16 +23,6 @@ class FullPasses:
 
     seconds_per_decision: float
     max_abs_diff: float
-
-
-def observation_at(play: Play, decision: Decision) -> Observation:
-    """What the player saw before a decision, from a replay of the episode."""
-    game = new_game(decision.game_id)
-    observation = game.reset(decision.seed)
-    for step in play.episodes[decision.episode].trajectory.steps[: decision.turn]:
-        # A reply in words is told in the history as it came, so it must be played as it came.
-        observation = game.step(step.reply if step.fault else step.action)
-    return observation
 
 
 def time_full_passes(model: HookedModel, play: Play, *, n: int, seed: int = 0) -> FullPasses:
@@ -47,7 +36,8 @@ def time_full_passes(model: HookedModel, play: Play, *, n: int, seed: int = 0) -
     chosen = random.Random(f"full passes/{seed}").sample(scored, min(n, len(scored)))
     seconds, largest = 0.0, 0.0
     for decision in chosen:
-        observation = observation_at(play, decision)
+        episode = play.episodes[decision.episode]
+        observation = replay(episode.trajectory, decision.turn)
         prompt, _ = prompt_tokens(model, observation, play.preambles[decision.episode])
         started = time.perf_counter()
         found = []

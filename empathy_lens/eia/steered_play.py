@@ -38,10 +38,11 @@ def steered_play(
 ) -> dict[str, Any]:
     """Scores (0 to 2) and probability of helping under each alpha, beside controls.
 
-    Controls play the same episodes: ``n_random`` random directions of equal norm at the largest and
-    the smallest alpha, and a plain instruction to be kind without steering. ``slope`` is the change
-    of an episode's score for each unit of alpha (least squares), resampled over episodes; positive =
-    the direction makes the model act kinder. Raises InputError unless 0 and another alpha are given.
+    Controls play the same episodes: ``n_random`` random directions of equal norm at the largest
+    and the smallest alpha, and a plain instruction to be kind without steering. ``slope`` is the
+    change of an episode's score for each unit of alpha (least squares), resampled over episodes;
+    positive = the direction makes the model act kinder. Raises InputError unless 0 and another
+    alpha are given.
     """
     if 0.0 not in alphas or len(set(alphas)) < 2:
         raise InputError(f"alphas: expected 0 and at least one other, got {list(alphas)}")
