@@ -39,6 +39,12 @@ class KeyValues:
     values: tuple[Float[Tensor, "batch pos head d_head"], ...]
     real: Bool[Tensor, "batch pos"]
 
+    def aligned(self) -> KeyValues:
+        """The same with every row's last token in the last place, as reading on needs it."""
+        if bool(self.real[:, -1].all()):
+            return self
+        return self.keep(self.real.sum(dim=1).tolist())
+
     def keep(self, lengths: Sequence[int], rows: Sequence[int] | None = None) -> KeyValues:
         """The first ``lengths[i]`` tokens of row ``rows[i]`` (default: of each row in order)."""
         chosen = list(range(len(self.real))) if rows is None else list(rows)
@@ -82,6 +88,7 @@ def read(
     ``at`` marks positions whose logits are wanted. Hooks that are on the model act as usual.
     Raises NonFiniteError where a logit is NaN or infinite.
     """
+    past = None if past is None else past.aligned()
     cells = [_Cell(past, layer) for layer in range(int(model.cfg.n_layers))]
     all_real = real if past is None else torch.cat([past.real, real.to(past.real.device)], dim=1)
     with torch.no_grad():
@@ -103,7 +110,7 @@ class Scored:
     """
 
     logits: Float[Tensor, "row d_vocab"]
-    log_probs: list[list[Float[Tensor, "step"]]]
+    log_probs: list[list[Tensor]]
     past: KeyValues
 
 
@@ -120,6 +127,7 @@ def read_branches(
     HookedTransformer reads a row's side by side in one sequence, in the pass of the new tokens.
     Raises NonFiniteError where a logit is NaN or infinite.
     """
+    past = None if past is None else past.aligned()
     longer = [(i, tuple(b)) for i, row in enumerate(branches) for b in row if len(b) > 1]
     targets = torch.tensor([token for _, b in longer for token in b[1:]], dtype=torch.long)
     if _is_hooked(model) and _fits_window(model, new, branches, past):

@@ -71,7 +71,9 @@ def play_games(
         episodes=tuple(played),
         preambles=tuple(starts),
         decisions=tuple(decisions[i] for i in order),
-        resid_post=torch.stack([residuals[i] for i in order]),
+        resid_post=torch.stack([residuals[i] for i in order])
+        if chosen
+        else torch.zeros(len(order), 0, int(model.cfg.d_model)),
         layers=chosen,
         provenance=model_card(model).provenance,
         n_tokens=n_tokens,

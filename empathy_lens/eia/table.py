@@ -190,7 +190,7 @@ class Table:
 
     def _scores(
         self, seen: Scored, phrases: Sequence[Sequence[tuple[int, ...]]]
-    ) -> list[Float[np.ndarray, "action"]]:
+    ) -> list[np.ndarray]:
         """Scores of every legal action of every row, in nats per token."""
         values = self._log_probs(seen, phrases)
         if self.choice.calibrated:
@@ -203,7 +203,7 @@ class Table:
 
     def _log_probs(
         self, seen: Scored, phrases: Sequence[Sequence[tuple[int, ...]]]
-    ) -> list[Float[np.ndarray, "action"]]:
+    ) -> list[np.ndarray]:
         """Mean log-probability per token of each phrase."""
         first = seen.logits.log_softmax(dim=-1)
         means = []
@@ -239,7 +239,11 @@ class Table:
         going = [True] * len(self.rows)
         past = past.keep([len(ids) for ids, _ in prompts])
         for _ in range(MAX_REPLY):
-            tokens = [self._sample(r, row) for r, row in zip(self.rows, logits, strict=True)]
+            # A row that has ended draws no more, so that it is the same in any batch.
+            tokens = [
+                self._sample(r, row) if goes else 0
+                for r, row, goes in zip(self.rows, logits, going, strict=True)
+            ]
             for i, token in enumerate(tokens):
                 text = self.model.tokenizer.decode([*replies[i], token])
                 going[i] = going[i] and token not in stops
