@@ -1,13 +1,15 @@
 """``empathy-lens``: small commands around the library."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from .command_line import clear_errors
 
 __all__ = ["app", "main"]
+
+ImageFormat = Literal["png", "svg"]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -27,12 +29,30 @@ def fetch(name: Annotated[str, typer.Argument(help="embedded model, such as smol
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
-    """Draw figures/ and report.html of a run's folder again, also of a partly finished run."""
-    with clear_errors():
-        from .views.write import write_report
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="a run's folder, or several to compare")],
+    out: Annotated[Path, typer.Option(help="where several runs' comparison is written")] = Path(
+        "comparison.html"
+    ),
+    images: Annotated[
+        ImageFormat | None, typer.Option(help="also draw the figures as pictures (needs kaleido)")
+    ] = None,
+) -> None:
+    """Draw figures/ and report.html of a run's folder again, or several runs side by side.
 
-        typer.echo(str(write_report(folder)))
+    A partly finished run gives a report of what is there.
+    """
+    with clear_errors():
+        from .views.write import write_comparison, write_images, write_report
+
+        if len(folders) > 1:
+            typer.echo(str(write_comparison(folders, out)))
+        else:
+            typer.echo(str(write_report(folders[0])))
+        if images is not None:
+            for folder in folders:
+                for path in write_images(folder, images):
+                    typer.echo(str(path))
 
 
 def main() -> None:

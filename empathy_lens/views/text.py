@@ -20,6 +20,7 @@ __all__ = [
     "number_text",
     "p_text",
     "plotly_text",
+    "prose",
     "shortened",
     "signed_text",
     "visible",
@@ -46,6 +47,12 @@ def shortened(text: Any, limit: int) -> str:
     if len(whole) <= limit:
         return whole
     return f"{whole[:limit]}… ({len(whole) - limit:,} more characters)"
+
+
+def prose(text: Any, limit: int) -> str:
+    """A saved sentence for reading: true minus signs, and names without their underscores."""
+    with_minus = re.sub(r"(?<![\w−-])-(?=[\d.])", "−", shortened(text, limit))
+    return re.sub(r"(?<=[a-z0-9])_(?=[a-z0-9])", " ", with_minus)
 
 
 def plotly_text(text: Any, limit: int = 240, width: int = 60) -> str:

@@ -36,24 +36,26 @@ def side_of(projections: TokenProjections, title: str) -> TokenSide:
     )
 
 
-def saved_side(row: Mapping[str, Any]) -> TokenSide | None:
+def saved_side(row: Mapping[str, Any], n_layers: int) -> TokenSide | None:
     """One side of an example in ``token_views.json``; None where there is nothing to show."""
     tokens, values = row.get("tokens"), row.get("values")
-    if not isinstance(tokens, list) or not isinstance(values, list) or not tokens or not values:
+    if not isinstance(tokens, list) or not isinstance(values, list) or len(values) != n_layers:
         return None
-    n = min(len(tokens), len(values))
+    if not tokens or not all(isinstance(v, list) and len(v) == len(tokens) for v in values):
+        return None
 
-    def marks(name: str, missing: bool) -> list[bool]:
-        given = [bool(mark) for mark in row.get(name) or []][:n]
-        return given + [missing] * (n - len(given))
+    def marks(name: str) -> list[bool]:
+        given = row.get(name)
+        found = [bool(mark) for mark in given] if isinstance(given, list) else []
+        return (found + [False] * len(tokens))[: len(tokens)]
 
     return TokenSide(
         title=str(row.get("side", "")),
-        tokens=[str(token) for token in tokens[:n]],
-        values=[[float(v) if plain(v) else 0.0 for v in values[:n]]],
-        pooled=marks("pooled", not row.get("pooled")),
-        steered=marks("steered", False),
-        bos=marks("bos", False),
+        tokens=[str(token) for token in tokens],
+        values=[[float(v) if plain(v) else 0.0 for v in layer] for layer in values],
+        pooled=marks("pooled"),
+        steered=marks("steered"),
+        bos=marks("bos"),
     )
 
 

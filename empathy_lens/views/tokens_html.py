@@ -1,15 +1,19 @@
 """Per-token projections as HTML: escaped text in colour, readable without any script.
 
 Colour runs from task-focused to empathic around the direction's threshold; the scale is that of
-the read tokens, so that BOS, whose projection dwarfs all others, cannot bleach the rest. A few
-fixed lines of script add the layer slider and reading by arrow keys; the page works without.
+the pooled tokens, so that BOS, whose projection dwarfs all others, cannot bleach the rest. A few
+fixed lines of script add the layer slider and reading by pointer or arrow keys; the page works
+without.
 """
 
 from __future__ import annotations
 
+import base64
 import html
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,11 +123,12 @@ def tokens_fragment(
         if len(layers) > 1:
             slider = (
                 '<p class="elt-slider" hidden><label>Layer <input type="range" min="0" '
-                f'max="{len(layers) - 1}" value="{row}"></label> <output>{layer}</output></p>'
+                f'max="{len(layers) - 1}" value="{row}" aria-valuetext="layer {layer}"></label> '
+                f"<output>{layer}</output></p>"
             )
         island = {
             "layers": list(layers),
-            "scales": [_short(scale) for scale in scales],
+            "scales": [float(f"{scale:.4g}") for scale in scales],
             "sides": [_data(side, unit) for side, unit in zip(sides, units, strict=True)],
         }
         data = (
@@ -133,12 +138,13 @@ def tokens_fragment(
     many = " elt-two" if len(sides) > 1 else ""
     return (
         f'<section class="elt" aria-label="Token projections">{slider}'
-        f'<div class="elt-sides{many}">{drawn}</div>{_legend(scales[row], layer)}{data}</section>'
+        f'<div class="elt-sides{many}">{drawn}</div>{_legend(sides, scales[row], layer)}{data}'
+        "</section>"
     )
 
 
 def _scale(sides: Sequence[TokenSide], row: int) -> float:
-    """Largest distance from the threshold among read tokens; of all but BOS where none is read."""
+    """Largest distance from the threshold of a pooled token; of all but BOS where none is."""
     read = [abs(v) for s in sides for v, p in zip(s.values[row], s.pooled, strict=True) if p]
     rest = [abs(v) for s in sides for v, b in zip(s.values[row], s.bos, strict=True) if not b]
     return max(read or rest or [1.0]) or 1.0
@@ -159,12 +165,14 @@ def _side(
 ) -> str:
     values = side.values[row]
     shown = [_mean([values[i] for i in unit]) for unit in units]
+    first_pooled = next((u[0] for u in units if side.pooled[u[0]]), None)
     spans = []
     for unit, value in zip(units, shown, strict=True):
         first = unit[0]
         text = shortened("".join(side.tokens[i] for i in unit), max_token_chars)
         marks = [_bin(value, scale)]
         marks += ["b"] if side.bos[first] else [] if side.pooled[first] else ["c"]
+        marks += ["f"] if first == first_pooled and first else []
         marks += ["s"] if side.steered[first] else []
         # A line break has nothing to colour, so it gets a sign of its own.
         body = html.escape(text).replace("\n", "<i>↵</i>\n")
@@ -177,12 +185,12 @@ def _side(
     mean = _signed(_mean(pooled)) if pooled else "–"
     title = html.escape(shortened(side.title, 200))
     return (
-        f'<figure class="elt-side"><figcaption><strong><bdi>{title}</bdi></strong> · mean of '
-        f'{len(pooled)} pooled tokens <output class="elt-mean">{mean}</output></figcaption>'
-        f'<p class="elt-text" dir="auto" tabindex="0" role="group" aria-label="Tokens of '
-        f'{title}; arrow keys read them one by one">{"".join(spans)}</p>'
-        f'<p class="elt-strong">{_strongest(side, units, shown)}</p>'
-        '<p class="elt-now" aria-live="polite"></p></figure>'
+        f'<figure class="elt-side"><figcaption><strong><bdi>{title}</bdi></strong> '
+        f'<span>mean of {len(pooled)} pooled tokens <output class="elt-mean">{mean}</output>'
+        f'</span></figcaption><div class="elt-text" dir="auto" tabindex="0" role="group" '
+        f'aria-label="Tokens of {title}; arrow keys read them one by one">{"".join(spans)}</div>'
+        f'<p class="elt-now" aria-live="polite"></p>'
+        f'<p class="elt-strong">{_strongest(side, units, shown)}</p></figure>'
     )
 
 
@@ -196,39 +204,49 @@ def _strongest(side: TokenSide, units: Sequence[range], shown: Sequence[float], 
         names = []
         for i in kept:
             text = shortened("".join(side.tokens[k] for k in units[i]), 30)
-            names.append(f"<q><bdi>{html.escape(text)}</bdi></q> {_signed(shown[i])}")
+            names.append(f"“<bdi>{html.escape(text.strip() or text)}</bdi>” {_signed(shown[i])}")
         parts.append(f"Most {pole}: {', '.join(names) or 'none'}.")
     return " ".join(parts)
 
 
 def _data(side: TokenSide, units: Sequence[range]) -> dict[str, object]:
-    rows = [[_short(_mean([r[i] for i in unit])) for unit in units] for r in side.values]
+    """The shown values as base64 of little-endian float32, layer after layer, and the means."""
+    shown = array("f", [_mean([row[i] for i in unit]) for row in side.values for unit in units])
+    if sys.byteorder == "big":
+        shown.byteswap()
     pooled = [i for i, read in enumerate(side.pooled) if read]
-    means = [_short(_mean([r[i] for i in pooled])) if pooled else None for r in side.values]
-    return {"values": rows, "means": means}
-
-
-def _short(value: float) -> float:
-    """Four significant digits: below what anyone reads off, and half the bytes."""
-    return float(f"{value:.4g}") if math.isfinite(value) else 0.0
+    means = [_mean([row[i] for i in pooled]) if pooled else None for row in side.values]
+    return {"values": base64.b64encode(shown.tobytes()).decode(), "means": means}
 
 
 def _signed(value: float) -> str:
     return f"+{number_text(value)}" if value > 0 else number_text(value)
 
 
-def _legend(scale: float, layer: int) -> str:
+def _legend(sides: Sequence[TokenSide], scale: float, layer: int) -> str:
     steps = "".join(f'<span class="n{i}">&nbsp;</span>' for i in range(BINS, 0, -1))
-    steps += '<span class="z">0</span>'
+    steps += '<span class="z">&nbsp;</span>'
     steps += "".join(f'<span class="p{i}">&nbsp;</span>' for i in range(1, BINS + 1))
     bound = number_text(scale)
+    marks = [
+        ('<span class="c">grey</span> context, read but not pooled', _any(sides, _is_context)),
+        ('<span class="b">BOS</span> left out of the scale', _any(sides, lambda s: s.bos)),
+        ('<span class="s">line above</span> steered', _any(sides, lambda s: s.steered)),
+    ]
     return (
         f'<p class="elt-legend"><span>{POLES[1]} <b>−<span class="elt-bound">{bound}</span></b> '
         f'<span class="elt-bar" aria-hidden="true">{steps}</span> '
         f'<b>+<span class="elt-bound">{bound}</span></b> {POLES[0]}</span> '
         "<span>projection − threshold in class gaps, layer "
         f'<span class="elt-layer">{layer}</span></span> '
-        '<span><span class="c">context</span> read, not pooled</span> '
-        '<span><span class="b">BOS</span> left out of the scale</span> '
-        '<span><span class="s">steered</span> line above</span></p>'
+        + " ".join(f"<span>{text}</span>" for text, there in marks if there)
+        + "</p>"
     )
+
+
+def _any(sides: Sequence[TokenSide], marks: Callable[[TokenSide], Sequence[bool]]) -> bool:
+    return any(any(marks(side)) for side in sides)
+
+
+def _is_context(side: TokenSide) -> list[bool]:
+    return [not p and not b for p, b in zip(side.pooled, side.bos, strict=True)]

@@ -239,13 +239,14 @@ def _token_views(t: Any) -> dict[str, Any]:
     values = [9.0] + [0.9 * _wave(i) for i in range(1, len(tokens))]
     return {
         "layer": 12,
+        "layers": [6, 12],
         "examples": [
             {
                 "title": t(title),
                 "pair_id": t("pair-007"),
                 "side": side,
                 "tokens": [t(token) for token in tokens],
-                "values": values,
+                "values": [[v / 2 for v in values], values],
                 "pooled": [i > 6 for i in range(len(tokens))],
                 "bos": [i == 0 for i in range(len(tokens))],
             }
