@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+from collections.abc import Callable
 from html import unescape
 
 import pytest
 import torch
 from hostile import HOSTILE
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from empathy_lens.errors import InputError
 from empathy_lens.token_projections import TokenProjections, shown_tokens
@@ -47,17 +51,23 @@ def spans(html: str) -> list[tuple[str, str]]:
     return re.findall(r'<span class="([^"]*)" title="[^"]*">(.*?)</span>', text, re.S)
 
 
+def shown_values(side: dict[str, str], layers: int) -> torch.Tensor:
+    """What the page's script reads: float32, one row a layer, one column a shown unit."""
+    values = torch.frombuffer(bytearray(base64.b64decode(side["values"])), dtype=torch.float32)
+    return values.reshape(layers, -1).double()
+
+
 def test_sums_over_shown_tokens_equal_the_pooled_projection() -> None:
     tokens = ["<bos>", " a", "", "", "👩", "\u200d", "👧", " b", "\n"]
     p = projections(tokens)
     side = island(view_of([p], ["text"]).fragment)["sides"][0]  # type: ignore[index]
-    counts = [1, 1, 5, 1, 1]
-    for layer in p.layers:
-        shown = side["values"][layer]
-        assert len(shown) == len(counts)
-        total = sum(v * n for v, n in zip(shown[1:], counts[1:], strict=True))
-        mean = total / int(p.pooled.sum()) * p.raw_norms[layer] + p.thresholds[layer]
-        assert mean == pytest.approx(float(p.pooled_projection()[layer]), rel=1e-3, abs=0.1)
+    counts = torch.tensor([1, 1, 5, 1, 1], dtype=torch.float64)
+    shown = shown_values(side, len(p.layers))
+    means = (shown[:, 1:] * counts[1:]).sum(dim=1) / int(p.pooled.sum())
+    norms, thresholds = torch.tensor(p.raw_norms), torch.tensor(p.thresholds)
+    pooled = (p.pooled_projection() - thresholds) / norms
+    torch.testing.assert_close(means, pooled.double(), rtol=0, atol=1e-4)
+    torch.testing.assert_close(torch.tensor(side["means"]), pooled, rtol=0, atol=1e-4)
 
 
 def test_fragments_of_a_character_are_shown_as_one() -> None:
@@ -69,7 +79,7 @@ def test_bos_is_left_out_of_the_scale_and_context_and_steered_are_marked() -> No
     html = view_of([projections(["<bos>", "p", "q", "r"], pooled_from=2)], ["t"]).fragment
     assert max(island(html)["scales"]) < 100  # type: ignore[call-overload]
     classes = [names.split()[1:] for names, _ in spans(html)]
-    assert classes == [["b"], ["c"], [], ["s"]]
+    assert classes == [["b"], ["c"], ["f"], ["s"]]
 
 
 def test_two_sides_share_one_scale() -> None:
@@ -134,6 +144,58 @@ def test_shown_tokens_join_to_the_text(text: str) -> None:
     assert "".join(shown) == text
     assert len(shown) == len(text.encode())
     assert "\ufffd" not in "".join(shown).replace("\ufffd", "", text.count("\ufffd"))
+
+
+TEXTS = [
+    "I stop, naïve or not.\n\nThe child  waits",
+    "👩\u200d👩\u200d👧 hugs 👍🏽!",
+    "日本語 and ελληνικά",
+    "a literal Ġ and ▁ stay",
+    " leading and trailing ",
+]
+
+
+def byte_level() -> PreTrainedTokenizerFast:
+    """As GPT-2 has it: a space is Ġ, every other byte a letter of its own."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, show_progress=False)
+    raw.train_from_iterator(["I stop and wait for the child. The child waits."], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=raw)
+
+
+def sentencepiece() -> PreTrainedTokenizerFast:
+    """As Gemma has it: a space is ▁, characters that are not in the vocabulary are bytes."""
+    vocab = {"<unk>": 0} | {f"<0x{i:02X}>": i + 1 for i in range(256)}
+    pieces = ["▁", "▁the", "▁child", "▁stop", "I", ",", ".", "\n", *"abcdefghilnoprstuvwy", "👩"]
+    vocab |= {piece: 257 + i for i, piece in enumerate(pieces)}
+    scored = [(piece, -float(len(vocab) - i)) for piece, i in vocab.items()]
+    raw = Tokenizer(models.Unigram(scored, unk_id=0, byte_fallback=True))
+    raw.normalizer = normalizers.Replace(" ", "▁")
+    fused = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    raw.decoder = decoders.Sequence(fused)
+    return PreTrainedTokenizerFast(tokenizer_object=raw)
+
+
+@pytest.mark.parametrize("make", [byte_level, sentencepiece])
+@pytest.mark.parametrize("text", TEXTS)
+def test_tokens_of_either_kind_read_naturally(
+    make: Callable[[], PreTrainedTokenizerFast], text: str
+) -> None:
+    tokenizer = make()
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    raw = tokenizer.convert_ids_to_tokens(ids)
+    assert any(mark in "".join(raw) for mark in "Ġ▁")
+    shown = shown_tokens(tokenizer, ids)
+    # SentencePiece itself writes a space and ▁ alike, so only there a literal ▁ is a space.
+    expected = text.replace("▁", " ") if make is sentencepiece else text
+    assert "".join(shown) == expected
+    html = view_of([projections(["<bos>", *shown])], ["t"]).fragment
+    bodies = [unescape(body.replace("<i>↵</i>", "")) for _, body in spans(html)[1:]]
+    assert "".join(bodies) == expected
+    assert not any(body in ("\u200d", "🏽", "\ufffd", "") for body in bodies)
 
 
 def test_broken_bytes_are_shown_as_replacement_characters_and_lose_nothing_after() -> None:
