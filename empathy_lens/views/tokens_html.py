@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import html
-import math
 import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +21,20 @@ from ..token_projections import TokenProjections, token_projections
 from ..types import ContrastivePair, Direction, HookedModel
 from .page import security_policy, template_text
 from .text import json_island, json_text, number_text, shortened, visible
-from .token_sides import TokenSide, shown_units, side_of
+from .token_sides import (
+    BINS,
+    POLES,
+    TokenSide,
+    colour_bin,
+    mean_of,
+    shared_scale,
+    shown_units,
+    side_of,
+    signed,
+    strongest,
+)
 
 __all__ = ["TokenView", "token_view", "tokens_fragment", "view_of"]
-
-BINS = 9
-POLES = ("empathic", "task-focused")
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def tokens_fragment(
     """
     row = list(layers).index(layer)
     units = [shown_units(side) for side in sides]
-    scales = [_scale(sides, i) for i in range(len(layers))]
+    scales = [shared_scale(sides, i) for i in range(len(layers))]
     drawn = "".join(
         _side(side, unit, row, scales[row], max_token_chars)
         for side, unit in zip(sides, units, strict=True)
@@ -143,34 +150,17 @@ def tokens_fragment(
     )
 
 
-def _scale(sides: Sequence[TokenSide], row: int) -> float:
-    """Largest distance from the threshold of a pooled token; of all but BOS where none is."""
-    read = [abs(v) for s in sides for v, p in zip(s.values[row], s.pooled, strict=True) if p]
-    rest = [abs(v) for s in sides for v, b in zip(s.values[row], s.bos, strict=True) if not b]
-    return max(read or rest or [1.0]) or 1.0
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
-def _bin(value: float, scale: float) -> str:
-    """The class of a token's colour; ``tokens.js`` has the same rule."""
-    step = math.floor(BINS * min(abs(value) / scale, 1.0) + 0.5)
-    return "z" if step == 0 else f"{'p' if value > 0 else 'n'}{step}"
-
-
 def _side(
     side: TokenSide, units: Sequence[range], row: int, scale: float, max_token_chars: int
 ) -> str:
     values = side.values[row]
-    shown = [_mean([values[i] for i in unit]) for unit in units]
+    shown = [mean_of([values[i] for i in unit]) for unit in units]
     first_pooled = next((u[0] for u in units if side.pooled[u[0]]), None)
     spans = []
     for unit, value in zip(units, shown, strict=True):
         first = unit[0]
         text = shortened("".join(side.tokens[i] for i in unit), max_token_chars)
-        marks = [_bin(value, scale)]
+        marks = [colour_bin(value, scale)]
         marks += ["b"] if side.bos[first] else [] if side.pooled[first] else ["c"]
         marks += ["f"] if first == first_pooled and first else []
         marks += ["s"] if side.steered[first] else []
@@ -178,11 +168,11 @@ def _side(
         body = html.escape(text).replace("\n", "<i>↵</i>\n")
         where = f"{first}–{unit[-1]}" if len(unit) > 1 else str(first)
         spans.append(
-            f'<span class="{" ".join(marks)}" title="{_signed(value)}, position {where}">{body}'
+            f'<span class="{" ".join(marks)}" title="{signed(value)}, position {where}">{body}'
             "</span>"
         )
     pooled = [v for v, read in zip(values, side.pooled, strict=True) if read]
-    mean = _signed(_mean(pooled)) if pooled else "–"
+    mean = signed(mean_of(pooled)) if pooled else "–"
     title = html.escape(shortened(side.title, 200))
     return (
         f'<figure class="elt-side"><figcaption><strong><bdi>{title}</bdi></strong> '
@@ -194,33 +184,26 @@ def _side(
     )
 
 
-def _strongest(side: TokenSide, units: Sequence[range], shown: Sequence[float], n: int = 3) -> str:
+def _strongest(side: TokenSide, units: Sequence[range], shown: Sequence[float]) -> str:
     """The most telling tokens in words, for those who do not see the colours."""
-    read = [i for i, unit in enumerate(units) if side.pooled[unit[0]]]
-    order = sorted(read, key=lambda i: shown[i])
     parts = []
-    for pole, picked in ((POLES[0], order[::-1][:n]), (POLES[1], order[:n])):
-        kept = [i for i in picked if (shown[i] > 0) == (pole == POLES[0])]
-        names = []
-        for i in kept:
-            text = shortened("".join(side.tokens[k] for k in units[i]), 30)
-            names.append(f"“<bdi>{html.escape(text.strip() or text)}</bdi>” {_signed(shown[i])}")
+    for pole, found in strongest(side, units, shown).items():
+        names = [
+            f"“<bdi>{html.escape(shortened(text.strip() or text, 30))}</bdi>” {signed(value)}"
+            for text, value in found
+        ]
         parts.append(f"Most {pole}: {', '.join(names) or 'none'}.")
     return " ".join(parts)
 
 
 def _data(side: TokenSide, units: Sequence[range]) -> dict[str, object]:
     """The shown values as base64 of little-endian float32, layer after layer, and the means."""
-    shown = array("f", [_mean([row[i] for i in unit]) for row in side.values for unit in units])
+    shown = array("f", [mean_of([row[i] for i in unit]) for row in side.values for unit in units])
     if sys.byteorder == "big":
         shown.byteswap()
     pooled = [i for i, read in enumerate(side.pooled) if read]
-    means = [_mean([row[i] for i in pooled]) if pooled else None for row in side.values]
+    means = [mean_of([row[i] for i in pooled]) if pooled else None for row in side.values]
     return {"values": base64.b64encode(shown.tobytes()).decode(), "means": means}
-
-
-def _signed(value: float) -> str:
-    return f"+{number_text(value)}" if value > 0 else number_text(value)
 
 
 def _legend(sides: Sequence[TokenSide], scale: float, layer: int) -> str:
