@@ -13,7 +13,7 @@ import html
 import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..files import write_text
@@ -41,7 +41,7 @@ __all__ = ["TokenView", "token_view", "tokens_fragment", "view_of"]
 class TokenView:
     """A view as HTML: shown by a notebook as it is, or written as a page of its own."""
 
-    fragment: str
+    fragment: str = field(repr=False)
     title: str
 
     def _repr_html_(self) -> str:

@@ -111,13 +111,17 @@ class Browser:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.send("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Emulation.setEmulatedMedia", media="", features=[scheme])
         self.send("Page.navigate", url=path.as_uri())
         for _ in range(200):
             if self.run("document.readyState === 'complete' && location.protocol === 'file:'"):
                 break
             time.sleep(0.05)
         self.run("new Promise(done => setTimeout(done, 300))")
+
+    def print_style(self) -> None:
+        """The page as it would be printed from the scheme it was opened in."""
+        self.send("Emulation.setEmulatedMedia", media="print")
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page; promises are waited for."""
