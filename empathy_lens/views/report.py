@@ -103,12 +103,17 @@ def _asked(config: Any, run: Mapping[str, Any]) -> list[tuple[str, str]]:
     layers = config.get("layers")
     if isinstance(layers, list):
         found.append(("layers", shortened(ranges(layers), 200)))
-    for part, name in (("pairs_train", "train"), ("pairs_test", "test"), ("rubric", "rubric")):
+    files = (
+        ("pairs_train", "train", "training pairs"),
+        ("pairs_test", "test", "held-out pairs"),
+        ("rubric", "rubric", "rubric completions"),
+    )
+    for part, name, words in files:
         if config.get(part) is not None:
             # The folder is the run's machine's own business.
             file = shortened(str(config[part]).replace("\\", "/").rpartition("/")[2], 200)
             n = get(config, "data", name, "n")
-            found.append((part.replace("_", " "), f"{file} ({n})" if plain(n) else file))
+            found.append((words, f"{file} ({n})" if plain(n) else file))
     names = ("pooling", "backend", "dtype", "device", "seed")
     return found + facts({k: config[k] for k in names if config.get(k) is not None})
 
