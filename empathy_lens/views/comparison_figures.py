@@ -94,7 +94,7 @@ def compared_dose_response(runs: Runs) -> go.Figure | None:
     """Mean shift of the action's log-odds by alpha, a curve for each run."""
     figure = new_figure(
         "Mean shift of the empathic action's log-odds by steering strength (nats)",
-        "alpha (steering strength, in mean class gaps)",
+        "alpha (mean class gaps)",
         "log-odds shift (nats)",
         note="Above 0 the model leans more to the empathic action than unsteered. Alpha counts "
         "each model's own class gaps.",

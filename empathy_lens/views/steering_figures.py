@@ -12,7 +12,7 @@ from .theme import COLOURS, GREY, POSITIVE, SYMBOLS, new_figure
 
 __all__ = ["dose_response", "steering_damage"]
 
-ALPHA = "alpha (steering strength, in mean class gaps)"
+ALPHA = "alpha (mean class gaps)"
 
 
 def dose_response(steering: Any) -> go.Figure | None:

@@ -89,6 +89,8 @@ def number_text(value: Any, digits: int = 3) -> str:
         return f"{value:,}".replace("-", "−") if abs(value) < 10**18 else f"{value:.3g}"
     if not math.isfinite(value):
         return "–"
+    if abs(value) < 1e-12:  # What rounding leaves of zero.
+        value = 0.0
     if value and (abs(value) < 10**-digits or abs(value) >= 1e7):
         return f"{value:.2e}".replace("-", "−")
     return f"{value:,.{digits if abs(value) < 100 else 1}f}".replace("-", "−")

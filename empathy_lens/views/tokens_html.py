@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import InputError
 from ..files import write_text
 from ..token_projections import TokenProjections, token_projections
 from ..types import ContrastivePair, Direction, HookedModel
@@ -78,10 +79,14 @@ def token_view(
     """How a direction reads a text, or both sides of a pair side by side, token by token.
 
     ``direction`` may hold one direction for each layer; ``layers`` picks among them, and the
-    slider starts at the middle one.
+    slider starts at the middle one. Raises InputError for a layer without a direction.
     """
-    if not isinstance(direction, Direction) and layers is not None:
-        direction = {layer: direction[layer] for layer in layers}
+    if layers is not None:
+        held = {direction.site.layer: direction} if isinstance(direction, Direction) else direction
+        absent = sorted(set(layers) - set(held))
+        if absent or not layers:
+            raise InputError(f"layers: expected some of {sorted(held)}, got {list(layers)}")
+        direction = {layer: held[layer] for layer in layers}
     if isinstance(text_or_pair, str):
         return view_of([token_projections(model, direction, text_or_pair, prompt)], ["text"])
     pair = text_or_pair

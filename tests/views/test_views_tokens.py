@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from html import unescape
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +15,13 @@ from hostile import HOSTILE
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from empathy_lens.activations import extract_activations
+from empathy_lens.directions import fit_directions
 from empathy_lens.errors import InputError
 from empathy_lens.token_projections import TokenProjections, shown_tokens
+from empathy_lens.types import ContrastivePair
 from empathy_lens.views.circuitsvis_view import circuitsvis_view
-from empathy_lens.views.tokens_html import view_of
+from empathy_lens.views.tokens_html import token_view, view_of
 
 
 def projections(
@@ -209,3 +213,16 @@ def test_lengths_that_disagree_are_an_input_error() -> None:
         TokenProjections(
             p.tokens[:1], p.values, p.layers, p.thresholds, p.raw_norms, p.pooled, p.steered, p.bos
         )
+
+
+def test_a_view_of_chosen_layers_needs_their_directions(tiny_llama: Any) -> None:
+    pairs = [
+        ContrastivePair("a", "the_maze", "I stop.", "I go."),
+        ContrastivePair("b", "the_maze", "We wait.", "We run."),
+    ]
+    directions = fit_directions(extract_activations(tiny_llama, pairs))
+    view = token_view(tiny_llama, pairs[0], directions, layers=[0, 2])
+    assert island(view.fragment)["layers"] == [0, 2]
+    assert len(spans(view.fragment)) > 5
+    with pytest.raises(InputError, match=r"expected some of \[1\], got \[2\]"):
+        token_view(tiny_llama, "I stop.", directions[1], layers=[2])
