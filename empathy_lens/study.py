@@ -12,8 +12,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
-
 from .activations import Progress, extract_activations, extract_completions
 from .artifacts import (
     load_activations,
@@ -22,6 +20,7 @@ from .artifacts import (
     save_directions,
     save_vectors,
 )
+from .cosines import direction_cosines
 from .criteria import seed_criteria
 from .data import (
     data_hash,
@@ -38,6 +37,7 @@ from .files import read_json, write_json
 from .models import Backend, load_model
 from .runs import Run, versions
 from .steering_examples import ALPHAS, steering_examples
+from .token_examples import token_examples
 from .types import Activations, Direction, Estimate, HookedModel
 from .validation import scores, select_layer, validate_direction
 
@@ -184,17 +184,19 @@ def run_study(
         lambda: _directions(study),
     )
     run.stage("eia_correlation", inputs, ["eia_correlation.json"], lambda: _correlate(study))
+    run.stage("cosines", inputs, ["cosines.json"], lambda: _cosines(study))
+    prompts = [vars(p) for p in study.steering_prompts]
     if options.skip_steering:
         study.path("steering_examples.json").unlink(missing_ok=True)
     else:
-        prompts = [vars(p) for p in study.steering_prompts]
         run.stage(
             "steering", [inputs, prompts, ALPHAS], ["steering_examples.json"], lambda: _steer(study)
         )
     run.stage(
         "evidence", [inputs, options.skip_steering], ["evidence.json"], lambda: _evidence(study)
     )
-    run.stage("token_views", inputs, ["token_views.json"], lambda: _token_views(study))
+    steered = None if options.skip_steering else [prompts, ALPHAS]
+    run.stage("token_views", [inputs, steered], ["token_views.json"], lambda: _token_views(study))
 
 
 def _extract(study: _Study, name: str) -> None:
@@ -350,38 +352,25 @@ def _evidence(study: _Study) -> None:
     write_json(study.path("evidence.json"), evidence.to_dict())
 
 
-def _token_views(study: _Study) -> None:
-    """Per-token projections of the best, the worst and the most wrong test pair."""
-    from .token_projections import token_projections
+def _cosines(study: _Study) -> None:
+    directions = load_directions(study.path("directions.safetensors"))
+    contrasts = {name: study.activations(name) for name in CONTRASTS}
+    found = direction_cosines(directions, contrasts, seed=study.options.seed)
+    write_json(study.path("cosines.json"), found)
 
-    direction = study.direction()
-    test = study.activations("test")
-    values = scores(direction, test)
-    gap = values[test.labels.numpy()] - values[~test.labels.numpy()]
-    wrong = np.abs(values) * ((values > 0) != test.labels.numpy())
-    chosen = {
-        "largest gap between the sides": int(gap.argmax()),
-        "smallest gap between the sides": int(gap.argmin()),
-        "text furthest on the wrong side": int(wrong.argmax()) // 2,
-    }
-    examples = []
-    for title, index in chosen.items():
-        pair = study.pairs["test"][index]
-        for side, text in (("empathic", pair.positive), ("task-focused", pair.negative)):
-            seen = token_projections(study.model, direction, text, pair.prompt)
-            shown = (np.asarray(seen.values[0]) - direction.threshold) / direction.raw_norm
-            examples.append(
-                {
-                    "title": title,
-                    "pair_id": pair.pair_id,
-                    "side": side,
-                    "tokens": list(seen.tokens),
-                    "values": [round(float(v), 4) for v in shown],
-                    "pooled": [bool(p) for p in seen.pooled],
-                }
-            )
-    layer = direction.site.layer
-    write_json(study.path("token_views.json"), {"layer": layer, "examples": examples})
+
+def _token_views(study: _Study) -> None:
+    directions = load_directions(study.path("directions.safetensors"))
+    layer = study.json("validation_auroc")["selected_layer"]
+    examples = token_examples(
+        study.model,
+        directions,
+        layer,
+        study.pairs["test"],
+        scores(directions[layer], study.activations("test")),
+        steering=None if study.options.skip_steering else study.json("steering_examples"),
+    )
+    write_json(study.path("token_views.json"), examples)
 
 
 def summarise(run: Run, wall_seconds: float) -> dict[str, Any]:

@@ -39,6 +39,7 @@ RESULTS = (
     "eia_correlation.json",
     "steering_examples.json",
     "evidence.json",
+    "cosines.json",
     "token_views.json",
     "directions.safetensors",
     "report.html",

@@ -12,7 +12,7 @@ from .theme import COLOURS, GREY, POSITIVE, SYMBOLS, new_figure
 
 __all__ = ["dose_response", "steering_damage"]
 
-ALPHA = "alpha (steering strength, in mean class gaps)"
+ALPHA = "alpha (mean class gaps)"
 
 
 def dose_response(steering: Any) -> go.Figure | None:
@@ -24,7 +24,8 @@ def dose_response(steering: Any) -> go.Figure | None:
         "Shift of the empathic action's log-odds by steering strength (nats)",
         ALPHA,
         "log-odds shift (nats)",
-        height=460,
+        height=440,
+        finding=_slope_finding(steering),
         note="Above 0 the model leans more to the empathic action than unsteered. Thin: each "
         "scenario. Thick: their mean. Grey, if measured: random directions of equal norm.",
     )
@@ -44,7 +45,7 @@ def dose_response(steering: Any) -> go.Figure | None:
             mode="lines+markers",
             line={"color": COLOURS[(i + 1) % len(COLOURS)], "width": 1.5},
             marker={"symbol": SYMBOLS[(i + 1) % len(SYMBOLS)], "size": 7},
-            name=plotly_text(scenario, 40),
+            name=plotly_text(scenario.replace("_", " "), 40),
             hovertemplate="alpha %{x}<br>shift %{y:.3f} nats<extra>%{fullData.name}</extra>",
         )
     shared = sorted(set.intersection(*(set(curve) for curve in means.values())))
@@ -83,7 +84,7 @@ def _add_random_band(figure: go.Figure, steering: Any) -> None:
         fillcolor="rgba(127,127,127,0.2)",
         line={"width": 0},
         hoverinfo="skip",
-        name=f"{number_text(get(steering, 'random', 'n'))} random directions of equal norm",
+        name=f"{number_text(get(steering, 'random', 'n'))} random directions",
     )
 
 
@@ -96,6 +97,8 @@ def steering_damage(steering: Any) -> go.Figure | None:
         "Effect against damage: log-odds shift and repetition of each completion",
         "log-odds shift against unsteered (nats)",
         "repetition (0 to 1)",
+        height=440,
+        finding=_damage_finding(steering, examples),
         note="Each point is one completion. High points repeat themselves: the strength broke "
         "the text rather than steered it.",
     )
@@ -116,8 +119,33 @@ def steering_damage(steering: Any) -> go.Figure | None:
             hovertemplate="%{text}<extra>%{fullData.name}</extra>",
             name=f"alpha {signed_text(alpha)}",
         )
-    figure.update_yaxes(rangemode="tozero")
+    highest = max(float(row["repetition"]) for row in examples)
+    figure.update_yaxes(range=[-0.02, max(0.4, 1.1 * highest)], zeroline=False)
     return figure
+
+
+def _slope_finding(steering: Any) -> str:
+    slope, share = get(steering, "mean_slope"), get(steering, "random", "share_below")
+    if not plain(slope):
+        return ""
+    beside = (
+        f", more than under {share:.0%} of {number_text(get(steering, 'random', 'n'))} random "
+        "directions of equal norm"
+        if plain(share)
+        else ""
+    )
+    moved = signed_text(round(slope, 4))
+    return f"One class gap moves the log-odds by {moved} nats on average{beside}."
+
+
+def _damage_finding(steering: Any, examples: list[dict[str, Any]]) -> str:
+    highest = max(float(row["repetition"]) for row in examples)
+    said = f"The highest repetition of {len(examples)} texts is {number_text(highest, 2)}"
+    out_of = get(steering, "out_of")
+    if not plain(out_of):
+        return f"{said}."
+    successes = number_text(get(steering, "successes"))
+    return f"{said}; {successes} of {number_text(out_of)} steered texts count as success."
 
 
 def _with_numbers(steering: Any, *names: str) -> list[dict[str, Any]]:
