@@ -35,5 +35,17 @@ def report(folder: Annotated[Path, typer.Argument(help="a run's folder")]) -> No
         typer.echo(str(write_report(folder)))
 
 
+@app.command()
+def review(
+    file: Annotated[Path, typer.Argument(help="pairs (JSONL)")],
+    reviewer: Annotated[str, typer.Option(help="your name, as it stands beside your decisions")],
+) -> None:
+    """Read pairs one by one: accept, reject, edit, note. Decisions are kept beside FILE."""
+    with clear_errors("Decisions are kept; run the same command to go on."):
+        from .generation.review_terminal import review_pairs
+
+        review_pairs(file, reviewer)
+
+
 def main() -> None:
     app()

@@ -6,11 +6,11 @@ Everything that costs money goes through :class:`Caller`, so that no answer is l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import InputError
 from .budget import Budget
@@ -20,7 +20,7 @@ from .journal import Journal, open_journal
 from .replies import Reply, UnreadableReplyError, read_reply
 from .requests import Request
 
-__all__ = ["Caller", "Missing", "Parsed", "open_caller", "redactor"]
+__all__ = ["Caller", "Missing", "Parsed", "all_of", "open_caller", "redactor"]
 
 T = TypeVar("T")
 
@@ -179,6 +179,16 @@ async def open_caller(
             yield caller
         finally:
             await caller.close()
+
+
+async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> tuple[T, ...]:
+    """The results of all, run together; the first error stops the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return tuple(task.result() for task in tasks)
 
 
 def redactor(keys: Mapping[str, str]) -> Callable[[str], str]:

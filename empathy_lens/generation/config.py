@@ -14,9 +14,23 @@ from urllib.parse import urlsplit
 
 from ..errors import InputError
 
-__all__ = ["DEFAULT_CONFIG", "Config", "Limits", "Model", "Vendor", "load_config", "read_keys"]
+__all__ = [
+    "DEFAULT_CONFIG",
+    "Config",
+    "Limits",
+    "MissingKeysError",
+    "Model",
+    "Vendor",
+    "load_config",
+    "read_keys",
+]
 
 DEFAULT_CONFIG = Path(__file__).with_name("vendors.toml")
+
+
+class MissingKeysError(InputError):
+    """Keys that a configuration needs are not in the environment."""
+
 
 Protocol = Literal["anthropic", "openai"]
 Structured = Literal["schema", "tool", "text"]
@@ -119,7 +133,7 @@ def load_config(path: Path = DEFAULT_CONFIG) -> Config:
 def read_keys(vendors: Iterable[Vendor]) -> dict[str, str]:
     """The key of each vendor from the environment, "" where it needs none.
 
-    Raises InputError that names every variable that is missing.
+    Raises MissingKeysError that names every variable that is missing.
     """
     vendors = tuple(vendors)
     keys = {v.name: os.environ.get(v.key_env, "").strip() if v.key_env else "" for v in vendors}
@@ -128,7 +142,7 @@ def read_keys(vendors: Iterable[Vendor]) -> dict[str, str]:
         needed = ", ".join(f"{v.key_env} (for {v.name})" for v in missing)
         have = [v.name for v in vendors if v not in missing]
         others = f", or go on with --vendors {','.join(have)}" if have else ""
-        raise InputError(f"no key in the environment: set {needed}{others}")
+        raise MissingKeysError(f"no key in the environment: set {needed}{others}")
     return keys
 
 

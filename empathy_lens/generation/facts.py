@@ -11,10 +11,8 @@ from ..types import ContrastivePair
 
 __all__ = ["broken_facts"]
 
-WORDS = tuple(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty".split(" ")
-)
+WORDS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+fifteen sixteen seventeen eighteen nineteen twenty""".split()  # noqa: SIM905 - easier to read
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def broken_facts(pair: ContrastivePair, facts: Sequence[str] = ()) -> tuple[str,
     faults = [
         f"the prompt does not mention {name}"
         for name, pattern in MENTIONS.get(pair.scenario_id, {}).items()
-        if not re.search(pattern, pair.prompt)
+        if not re.search(pattern, pair.prompt, re.IGNORECASE)
     ]
     for rule in RULES.get(pair.scenario_id, ()):
         for text in (pair.prompt, pair.positive, pair.negative):

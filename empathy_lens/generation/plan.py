@@ -107,7 +107,11 @@ def plan_pairs(
 
 
 def pair_request(slot: Slot, attempt: int, max_tokens: int) -> Request:
-    """What is asked for a slot. ``attempt`` counts from 0; a later one has another seed."""
+    """What is asked for a slot.
+
+    ``attempt`` counts from 0; a later one is another question with another seed, so that no
+    question is ever paid for twice.
+    """
     told, scenario = prompts(), slot.scenario
     text = told["request"].format(
         title=scenario.title,
@@ -121,6 +125,8 @@ def pair_request(slot: Slot, attempt: int, max_tokens: int) -> Request:
         two=scenario.rubric["2"],
         zero=scenario.rubric["0"],
     )
+    if attempt:
+        text += told["another_try"].format(number=attempt + 1)
     return Request(
         vendor=slot.vendor,
         model=slot.model,

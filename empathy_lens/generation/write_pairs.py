@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..types import ContrastivePair
-from .caller import Caller, Missing, Parsed
+from .caller import Caller, Missing, Parsed, all_of
 from .config import Config
 from .journal import Journal
 from .plan import Slot, pair_request, prompts
@@ -47,9 +46,7 @@ async def write_pairs(
         progress(done, len(slots))
         return written
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(write(slot)) for slot in slots]
-    return tuple(task.result() for task in tasks)
+    return await all_of(write(slot) for slot in slots)
 
 
 async def _write(caller: Caller, slot: Slot) -> Written:
