@@ -60,6 +60,7 @@ def main(
     start = time.perf_counter()
     with clear_errors():
         from empathy_lens.console import criteria_table, progress_bars
+        from empathy_lens.errors import InputError
         from empathy_lens.runs import Run
         from empathy_lens.study import (
             DataFiles,
@@ -73,6 +74,10 @@ def main(
         shipped = DataFiles.shipped(ROOT / "data")
         chosen = {"pairs_train": pairs_train, "pairs_test": pairs_test}
         if with_generation:
+            if pairs_train or pairs_test:
+                raise InputError(
+                    "--generate makes the pairs: leave out --pairs-train, --pairs-test"
+                )
             chosen = generated_pairs(
                 shipped, generation_config, generation_out, n_generated, max_cost, seed
             )

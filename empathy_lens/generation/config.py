@@ -27,14 +27,13 @@ __all__ = [
 
 DEFAULT_CONFIG = Path(__file__).with_name("vendors.toml")
 
-
-class MissingKeysError(InputError):
-    """Keys that a configuration needs are not in the environment."""
-
-
 Protocol = Literal["anthropic", "openai"]
 Structured = Literal["schema", "tool", "text"]
 T = TypeVar("T")
+
+
+class MissingKeysError(InputError):
+    """Keys that a configuration needs are not in the environment."""
 
 
 @dataclass(frozen=True)

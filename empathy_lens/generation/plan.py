@@ -76,16 +76,15 @@ def plan_pairs(
     if unknown:
         raise InputError(f"no facts are known for the scenarios {unknown}; see prompts.toml")
     models = [(v, m) for v in config.vendors.values() for m in v.models]
-    axes = (list(scenarios.values()), models, list(told["forms"]), range(len(told["wordings"])))
+    games, forms = list(scenarios.values()), list(told["forms"])
+    sizes = (len(games), len(models), len(forms), len(told["wordings"]))
     people, circumstances = told["situations"]["people"], told["situations"]["circumstances"]
     rng = np.random.default_rng(seed)
     who, what = rng.permutation(len(people)), rng.permutation(len(circumstances))
     of_scenario = dict.fromkeys(scenarios, 0)
     slots = []
-    for index, cell in enumerate(_rotation([len(a) for a in axes], n_pairs, rng)):
-        scenario, (vendor, model), form, wording = (
-            axis[i] for axis, i in zip(axes, cell, strict=True)
-        )
+    for index, (game, author, form, wording) in enumerate(_rotation(sizes, n_pairs, rng)):
+        scenario, (vendor, model) = games[game], models[author]
         turn = of_scenario[scenario.id]
         of_scenario[scenario.id] += 1
         draws = np.random.default_rng([seed, index])
@@ -95,7 +94,7 @@ def plan_pairs(
                 scenario=scenario,
                 vendor=vendor,
                 model=model,
-                format=form,
+                format=forms[form],
                 wording=wording,
                 person=people[who[turn % len(people)]],
                 circumstance=circumstances[what[turn % len(circumstances)]],

@@ -49,7 +49,7 @@ def print_run(made: Generated, options: GenerateOptions) -> None:
     print_costs(console, summary["costs"])
     plan, quality = summary["plan"], summary["quality"]
     lines = [
-        f"{plan['written']} of {plan['n_pairs']} pairs written ({plan['repaired']} after a repair); "
+        f"{plan['written']} of {plan['n_pairs']} pairs written, {plan['repaired']} after a repair; "
         f"missing: {_counts(plan['missing'])}",
         f"{quality['accepted']} passed the checks; rejected: {_counts(quality['rejections'])}",
     ]

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..types import ContrastivePair
 from .review import (
     Decision,
+    Verdict,
     edit_form,
     kappas,
     load_decisions,
@@ -27,6 +28,7 @@ from .review import (
 
 __all__ = ["review_pairs"]
 
+VERDICTS: dict[str, Verdict] = {"a": "accept", "r": "reject", "e": "edit"}
 KEYS = "[b]a[/b]ccept  [b]r[/b]eject  [b]e[/b]dit  [b]n[/b]ote  [b]s[/b]kip  [b]q[/b]uit > "
 
 
@@ -72,7 +74,7 @@ def _decide(console: Console, path: Path, pair: ContrastivePair, reviewer: str) 
                 console.print(escape(str(error)))
             if edited is None:
                 continue
-        verdict = {"a": "accept", "r": "reject", "e": "edit"}.get(key)
+        verdict = VERDICTS.get(key)
         if verdict is not None:
             hashed = text_hash(pair)
             save_decision(path, Decision(pair.pair_id, reviewer, verdict, hashed, note, edited))

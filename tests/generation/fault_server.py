@@ -1,4 +1,4 @@
-"""A server on loopback that speaks the Anthropic and OpenAI protocols, writes pairs, and misbehaves.
+"""A server on loopback that speaks the Anthropic and OpenAI protocols, and misbehaves.
 
     python tests/generation/fault_server.py --port 8123 --faults 0.2
 
@@ -37,7 +37,10 @@ protocol = "anthropic"
 base_url = "{url}/anthropic"
 key_env = "EL_TEST_ANTHROPIC_KEY"
 concurrency = 8
-models = [{{ name = "claude-practice", usd_per_million_input = 3.0, usd_per_million_output = 15.0 }}]
+[[vendors.anthropic.models]]
+name = "claude-practice"
+usd_per_million_input = 3.0
+usd_per_million_output = 15.0
 
 [vendors.openai]
 protocol = "openai"
@@ -45,7 +48,10 @@ base_url = "{url}/openai/v1"
 key_env = "EL_TEST_OPENAI_KEY"
 concurrency = 8
 seed = true
-models = [{{ name = "gpt-practice", usd_per_million_input = 3.0, usd_per_million_output = 15.0 }}]
+[[vendors.openai.models]]
+name = "gpt-practice"
+usd_per_million_input = 3.0
+usd_per_million_output = 15.0
 
 [vendors.gemini]
 protocol = "openai"
@@ -53,22 +59,30 @@ base_url = "{url}/gemini/v1beta/openai/"
 key_env = "EL_TEST_GEMINI_KEY"
 concurrency = 8
 structured = "tool"
-models = [{{ name = "gemini-practice", usd_per_million_input = 3.0, usd_per_million_output = 15.0 }}]
+[[vendors.gemini.models]]
+name = "gemini-practice"
+usd_per_million_input = 3.0
+usd_per_million_output = 15.0
 """
 
-NOUNS = """lantern bridge kettle ladder orchard ferry whistle blanket compass cellar harbour window
-garden letter candle market bucket station mirror pocket ribbon saddle tunnel violin wagon anchor
-basket chimney drawer engine feather hammer island jacket kitchen meadow needle paddle quarry river
-shelter teapot umbrella valley willow yard zipper arrow button corner""".split()
-VERBS = """carry leave watch count follow open mend borrow push wait bring turn hold paint lift drop
-keep trade fetch hear mark reach fold close climb cross empty fill guess join kick learn move note
-offer pass raise send touch use visit wash write""".split()
-ADJECTIVES = """old narrow green heavy silent broken early bright hollow wooden cold distant empty
-gentle loose plain quick rough sharp small steep thick warm wet yellow blue crooked dusty""".split()
-PERSONS = "I we you they".split()
-LINKS = "and but while before after because until unless so when where or".split()
-PLACES = "by under over behind beside in from with for across between around".split()
-ARTICLES = "the a this that my your every no another".split()
+LEXICON = """\
+nouns lantern bridge kettle ladder orchard ferry whistle blanket compass cellar harbour window garden
+nouns letter candle market bucket station mirror pocket ribbon saddle tunnel violin wagon anchor
+nouns basket chimney drawer engine feather hammer island jacket kitchen meadow needle paddle quarry
+nouns river shelter teapot umbrella valley willow yard zipper arrow button corner
+verbs carry leave watch count follow open mend borrow push wait bring turn hold paint lift drop keep
+verbs trade fetch hear mark reach fold close climb cross empty fill guess join kick learn move note
+verbs offer pass raise send touch use visit wash write
+adjectives old narrow green heavy silent broken early bright hollow wooden cold distant empty gentle
+adjectives loose plain quick rough sharp small steep thick warm wet yellow blue crooked dusty
+persons I we you they
+links and but while before after because until unless so when where or
+places by under over behind beside in from with for across between around
+articles the a this that my your every no another"""
+WORDS = {}
+for line in LEXICON.splitlines():
+    kind, *listed = line.split()
+    WORDS[kind] = WORDS.get(kind, []) + listed
 
 
 class FaultServer(ThreadingHTTPServer):
@@ -264,7 +278,7 @@ def written(request, digest, judge):
     draw = random.Random(digest)
     facts = re.search(r"in digits: (.*)\.\n", asked)[1]
     say = prose(draw, 45)
-    prompt = f"{facts}. {say} B, {draw.choice(NOUNS)}, D, door, coins, match?"
+    prompt = f"{facts}. {say} B, {draw.choice(WORDS['nouns'])}, D, door, coins, match?"
     texts = {"empathic_text": prose(draw, 66), "non_empathic_text": prose(draw, 66)}
     return json.dumps({"prompt": prompt, **texts})
 
@@ -272,10 +286,9 @@ def written(request, digest, judge):
 def prose(draw, n_words):
     words = []
     while len(words) < n_words:
-        clause = [draw.choice(PERSONS), draw.choice(VERBS), draw.choice(ARTICLES)]
-        clause += [draw.choice(ADJECTIVES)] * draw.randrange(2) + [draw.choice(NOUNS)]
-        clause += [draw.choice(PLACES), draw.choice(ARTICLES), draw.choice(NOUNS)]
-        words += [*clause, draw.choice(LINKS)]
+        adjective = ["adjectives"] * draw.randrange(2)
+        kinds = ["persons", "verbs", "articles", *adjective, "nouns", "places", "articles", "nouns"]
+        words += [draw.choice(WORDS[kind]) for kind in [*kinds, "links"]]
     return " ".join(words[:n_words]) + "."
 
 
