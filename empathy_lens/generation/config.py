@@ -44,7 +44,7 @@ class Model:
     usd_per_million_input: float
     usd_per_million_output: float
 
-    def usd(self, input_tokens: float, output_tokens: float) -> float:
+    def usd(self, input_tokens: int | float, output_tokens: int | float) -> float:
         """What a call of that many tokens costs."""
         return (
             input_tokens * self.usd_per_million_input + output_tokens * self.usd_per_million_output

@@ -66,8 +66,8 @@ def plan_pairs(
 ) -> tuple[Slot, ...]:
     """``n_pairs`` slots in rotation over scenarios, models, formats and wordings.
 
-    The next slot is always one whose values, alone, by twos, by threes and together, have come up
-    least; the seed breaks ties. Raises InputError for a negative number or unknown scenarios.
+    Every combination comes up once before any comes up again; of those left, the next is one whose
+    values, alone, by twos and by threes, have come up least. The seed breaks ties. Raises InputError for a negative number or unknown scenarios.
     """
     if n_pairs < 1 or seed < 0:
         raise InputError(f"expected 1 pair or more and a seed of 0 or more, got {n_pairs}, {seed}")
@@ -139,31 +139,23 @@ def pair_request(slot: Slot, attempt: int, max_tokens: int) -> Request:
 
 
 def _rotation(sizes: Sequence[int], n: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
-    """``n`` cells of a grid, each as little used as any in all its margins when it is chosen."""
+    """``n`` cells of a grid, each once before any comes again, and evenly along the way."""
     cells = np.array(list(product(*map(range, sizes))))
-    margins = [m for k in range(1, len(sizes) + 1) for m in combinations(range(len(sizes)), k)]
-    counts = [np.zeros([sizes[axis] for axis in margin], dtype=int) for margin in margins]
+    margins = [m for k in range(1, len(sizes)) for m in combinations(range(len(sizes)), k)]
+    counts = {m: np.zeros([sizes[axis] for axis in m], dtype=int) for m in margins}
+    times = np.zeros(len(cells), dtype=int)
     chosen = []
     for _ in range(n):
-        used = [
-            count[tuple(cells[:, axis] for axis in m)]
-            for count, m in zip(counts, margins, strict=True)
-        ]
-        # Single axes first, then twos and threes; the last key of lexsort is the first in order.
-        best = np.lexsort((rng.random(len(cells)), *reversed(_by_order(used, margins))))[0]
+        used = {m: counts[m][tuple(cells[:, axis] for axis in m)] for m in margins}
+        by_order = [sum(used[m] for m in margins if len(m) == k) for k in range(1, len(sizes))]
+        # The last key of lexsort counts first: whole cells, then single values, twos and threes.
+        best = np.lexsort((rng.random(len(cells)), *reversed(by_order), times))[0]
+        times[best] += 1
         cell = tuple(int(i) for i in cells[best])
-        for count, margin in zip(counts, margins, strict=True):
-            count[tuple(cell[axis] for axis in margin)] += 1
+        for m in margins:
+            counts[m][tuple(cell[axis] for axis in m)] += 1
         chosen.append(cell)
     return chosen
-
-
-def _by_order(used: Sequence[np.ndarray], margins: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    orders = sorted({len(m) for m in margins})
-    return [
-        np.sum([u for u, m in zip(used, margins, strict=True) if len(m) == k], axis=0)
-        for k in orders
-    ]
 
 
 def _draw(fact: str, rng: np.random.Generator) -> str:

@@ -2,8 +2,9 @@
 
     python tests/generation/fault_server.py --port 8123 --faults 0.2
 
-What it does to a request follows from a seed, the request's content and how often it came before,
-so that a run's outcome does not depend on the order of its calls. It counts what it delivered.
+What a paid answer holds follows from a seed and the request's content; whether an attempt fails
+before, from how often the request came as well. So a run's outcome does not depend on the order of
+its calls, nor on kills. The server counts what it delivered in full, and its price.
 """
 
 import argparse
@@ -66,10 +67,10 @@ usd_per_million_output = 15.0
 """
 
 LEXICON = """\
-nouns lantern bridge kettle ladder orchard ferry whistle blanket compass cellar harbour window garden
-nouns letter candle market bucket station mirror pocket ribbon saddle tunnel violin wagon anchor
-nouns basket chimney drawer engine feather hammer island jacket kitchen meadow needle paddle quarry
-nouns river shelter teapot umbrella valley willow yard zipper arrow button corner
+nouns lantern bridge kettle ladder orchard ferry whistle blanket compass cellar harbour window
+nouns garden letter candle market bucket station mirror pocket ribbon saddle tunnel violin wagon
+nouns anchor basket chimney drawer engine feather hammer island jacket kitchen meadow needle paddle
+nouns quarry river shelter teapot umbrella valley willow yard zipper arrow button corner
 verbs carry leave watch count follow open mend borrow push wait bring turn hold paint lift drop keep
 verbs trade fetch hear mark reach fold close climb cross empty fill guess join kick learn move note
 verbs offer pass raise send touch use visit wash write
@@ -126,7 +127,14 @@ class FaultServer(ThreadingHTTPServer):
             nth, self.seen[digest] = self.seen[digest], self.seen[digest] + 1
             if self.script:
                 return self.script.pop(0)
-        draw = random.Random(f"{self.seed}/{digest}/{nth}")
+        of_content = self.draw(f"{self.seed}/{digest}")
+        if of_content in PAID:
+            return of_content
+        of_attempt = self.draw(f"{self.seed}/{digest}/{nth}")
+        return of_attempt if of_attempt in BEFORE_PAYMENT else None
+
+    def draw(self, seed):
+        draw = random.Random(seed)
         return draw.choice(self.kinds) if draw.random() < self.faults else None
 
 
