@@ -67,7 +67,8 @@ def plan_pairs(
     """``n_pairs`` slots in rotation over scenarios, models, formats and wordings.
 
     Every combination comes up once before any comes up again; of those left, the next is one whose
-    values, alone, by twos and by threes, have come up least. The seed breaks ties. Raises InputError for a negative number or unknown scenarios.
+    values, alone, by twos and by threes, have come up least. The seed breaks ties. Raises
+    InputError for a number below 1 or unknown scenarios.
     """
     if n_pairs < 1 or seed < 0:
         raise InputError(f"expected 1 pair or more and a seed of 0 or more, got {n_pairs}, {seed}")

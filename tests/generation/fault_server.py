@@ -116,8 +116,15 @@ class FaultServer(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *_):
+        self.settle()
         self.shutdown()
         self.server_close()
+
+    def settle(self):
+        """Waits for requests that are still being answered, so that the counts are whole."""
+        deadline = time.monotonic() + 10
+        while sum(self.in_flight.values()) and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def handle_error(self, request, client_address):
         pass  # clients that are killed or give up close their connections in the middle
