@@ -30,10 +30,17 @@ class Budget:
             self._in_flight += 1
             return True
 
-    async def settle(self, most_usd: float, cost_usd: float) -> None:
+    def extend(self, most_usd: float) -> bool:
+        """Holds more money for a call that is under way; False at once where it does not fit."""
+        if self.spent_usd + self._held_usd + most_usd > self.cap_usd + 1e-12:
+            return False
+        self._held_usd += most_usd
+        return True
+
+    async def settle(self, held_usd: float, cost_usd: float) -> None:
         """Turns the money held for a call into what it did cost."""
         async with self._changed:
-            self._held_usd -= most_usd
+            self._held_usd -= held_usd
             self._in_flight -= 1
             self.spent_usd += cost_usd
             self._changed.notify_all()

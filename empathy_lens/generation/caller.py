@@ -113,11 +113,23 @@ class Caller:
     async def _pay(self, request: Request) -> Reply | Missing:
         vendor, most = request.vendor, request.most_usd
         about = {"vendor": vendor.name, "model": request.model.name, "purpose": request.purpose}
-        self.journal.asked(request.call, most_usd=most, **about)
+        asked = 0
+
+        def ask_again() -> bool:
+            nonlocal asked
+            if asked and not self.budget.extend(most):
+                return False
+            self.journal.asked(request.call, most_usd=most, **about)
+            asked += 1
+            return True
+
+        ask_again()
         try:
-            answer = await self._client(vendor).send(request)
+            answer = await self._client(vendor).send(request, ask_again)
         except CallError as error:
-            return await self._lost(request, error, about)
+            missing, cost = self._lost(request, error, asked, about)
+            await self.budget.settle(asked * most, cost)
+            return missing
         reply, cost = self._priced(request, answer)
         self.journal.answered_with(
             request.call,
@@ -127,9 +139,10 @@ class Caller:
             output_tokens=reply.output_tokens,
             stop=reply.stop,
             retries=answer.retries,
+            settles=asked,
             **about,
         )
-        await self.budget.settle(most, cost)
+        await self.budget.settle(asked * most, cost)
         self._failed_in_row[vendor.name] = 0
         return reply
 
@@ -144,15 +157,18 @@ class Caller:
         )
         return reply, cost + answer.in_doubt * request.most_usd
 
-    async def _lost(self, request: Request, error: CallError, about: Mapping[str, str]) -> Missing:
+    def _lost(
+        self, request: Request, error: CallError, asked: int, about: Mapping[str, str]
+    ) -> tuple[Missing, float]:
         name, cost = request.vendor.name, error.in_doubt * request.most_usd
         message = self._redact(error.message)
-        self.journal.failed(request.call, kind=error.kind, message=message, cost_usd=cost, **about)
-        await self.budget.settle(request.most_usd, cost)
-        self._failed_in_row[name] += 1
+        outcome = {"kind": error.kind, "message": message, "cost_usd": cost, "settles": asked}
+        self.journal.failed(request.call, **outcome, **about)
+        self.capped |= error.kind == "cap"
+        self._failed_in_row[name] += error.kind != "cap"
         if error.kind in FATAL or self._failed_in_row[name] >= GIVE_UP_AFTER:
             self.halted.setdefault(name, f"{name} is not asked again in this run: {message}")
-        return Missing(error.kind, message, final=False)
+        return Missing(error.kind, message, final=False), cost
 
     def _client(self, vendor: Vendor) -> VendorClient:
         if vendor.name not in self._clients:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, cast
 
 from .config import Limits, Vendor
@@ -18,8 +19,11 @@ from .requests import Request, body
 
 __all__ = ["FATAL", "Answer", "CallError", "VendorClient"]
 
-ATTEMPTS: ContextVar[list[str]] = ContextVar("attempts")
+Afford = Callable[[], bool]
+
+ATTEMPTS: ContextVar[tuple[list[str], Afford]] = ContextVar("attempts")
 IN_DOUBT = "in doubt"
+NO_MONEY = "the cap leaves no room for another attempt"
 NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"}
 FATAL = ("authentication", "not found", "bad request", "certificate", "redirect")
 """What asking again cannot mend: one such failure and the vendor is not asked again in a run."""
@@ -51,13 +55,13 @@ class VendorClient:
         if vendor.protocol == "anthropic":
             import anthropic as sdk
 
-            kind = sdk.AsyncAnthropic
+            kind, refusal = sdk.AsyncAnthropic, sdk.AnthropicError
         else:
             import openai as sdk
 
-            kind = sdk.AsyncOpenAI
+            kind, refusal = sdk.AsyncOpenAI, sdk.OpenAIError
         # A redirect could carry the key to another host.
-        self._http = _deadlined(sdk.DefaultAsyncHttpxClient)(
+        self._http = _careful(sdk.DefaultAsyncHttpxClient, refusal)(
             follow_redirects=False, timeout=limits.timeout_s
         )
         self._sdk = kind(
@@ -68,10 +72,13 @@ class VendorClient:
             http_client=self._http,
         )
 
-    async def send(self, request: Request) -> Answer:
-        """The body of the response to a request. Raises CallError where there is none."""
+    async def send(self, request: Request, afford: Afford) -> Answer:
+        """The body of the response to a request. Raises CallError where there is none.
+
+        ``afford`` is asked before an attempt that follows one which may have been paid for.
+        """
         attempts: list[str] = []
-        token = ATTEMPTS.set(attempts)
+        token = ATTEMPTS.set((attempts, afford))
         fields = body(request)
         required = {name: fields.pop(name) for name in ("model", "messages")}
         # The rest goes in as it is: SDKs of different ages know different arguments.
@@ -97,15 +104,26 @@ class VendorClient:
         await self._sdk.close()
 
 
-def _deadlined(base: type) -> Any:
-    """An HTTP client that gives each attempt ``timeout`` seconds in all and notes how it ended."""
+def _careful(base: type, refusal: type[Exception]) -> Any:
+    """An HTTP client that gives each attempt ``timeout`` seconds in all and notes how it ended.
 
-    class Deadlined(base):
+    ``refusal`` is what the SDK raises itself and so does not try again.
+    """
+    # httpx or its successor, whichever the SDK is built on: it retries that library's errors only.
+    parent = next(kind for kind in base.__mro__ if kind.__name__ == "AsyncClient")
+    httpx = import_module(parent.__module__.partition(".")[0])
+
+    class Careful(base):
         async def send(self, request: Any, **kwargs: Any) -> Any:
-            attempts = ATTEMPTS.get()
+            attempts, afford = ATTEMPTS.get()
+            if attempts and attempts[-1] == IN_DOUBT and not afford():
+                raise refusal(NO_MONEY)
             try:
                 async with asyncio.timeout(self.timeout.read):
                     response = await super().send(request, **kwargs)
+            except TimeoutError:
+                attempts.append(IN_DOUBT)
+                raise httpx.ReadTimeout("no whole response in time", request=request) from None
             except BaseException as error:
                 unsent = type(error).__name__ in NEVER_SENT
                 attempts.append("unsent" if unsent else IN_DOUBT)
@@ -113,7 +131,7 @@ def _deadlined(base: type) -> Any:
             attempts.append(str(response.status_code))
             return response
 
-    return Deadlined
+    return Careful
 
 
 def _in_doubt(attempts: list[str], unnoted: int) -> int:
@@ -130,6 +148,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _reason(error: Exception) -> tuple[str, str]:
     """What kind of failure an SDK's exception is, and a short message without its request."""
     causes = list(_causes(error))
+    if str(error) == NO_MONEY:
+        return "cap", NO_MONEY
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (

@@ -28,7 +28,7 @@ def describe(pairs: Sequence[ContrastivePair]) -> dict[str, Any]:
     words = {name: [len(getattr(pair, name).split()) for pair in pairs] for name in texts}
     ratios = np.divide(words["positive"], words["negative"]).tolist()
 
-    def quantiles(values: Sequence[float]) -> dict[str, float]:
+    def quantiles(values: Sequence[int] | Sequence[float]) -> dict[str, float]:
         return {n: round(float(np.quantile(values, q)), 3) for n, q in QUANTILES.items()}
 
     return {

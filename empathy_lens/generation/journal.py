@@ -58,7 +58,11 @@ class Journal:
         self._append({"event": "asked", "call": call, **details})
 
     def answered_with(self, call: str, **details: Any) -> None:
-        """Notes a paid response: ``body`` as it came, and ``cost_usd``."""
+        """Notes a paid response: ``body`` as it came, and ``cost_usd``.
+
+        ``settles`` is how many notes of asking it answers (1): one that was repeated may have
+        been paid for more than once.
+        """
         self._append({"event": "answered", "call": call, **details})
 
     def failed(self, call: str, **details: Any) -> None:
@@ -87,7 +91,7 @@ class Journal:
             self._open_usd[call].append(float(record["most_usd"]))
             return
         self._spent += float(record["cost_usd"])
-        if self._open_usd[call]:
+        for _ in range(min(int(record.get("settles", 1)), len(self._open_usd[call]))):
             self._open_usd[call].pop()
         if event == "answered":
             self.answered.setdefault(call, MappingProxyType(record))

@@ -43,6 +43,15 @@ def test_a_call_in_doubt_that_is_asked_again_stays_on_the_bill(path):
     assert read_journal(path).spent_usd == 4.0
 
 
+def test_an_outcome_settles_every_attempt_that_it_speaks_for(path):
+    with open_journal(path) as journal:
+        journal.asked("a", most_usd=3.0, vendor="v")  # killed
+        journal.asked("a", most_usd=3.0, vendor="v")
+        journal.asked("a", most_usd=3.0, vendor="v")
+        journal.answered_with("a", body="", cost_usd=4.0, settles=2, vendor="v")
+    assert read_journal(path).spent_usd == 3.0 + 4.0
+
+
 def test_lines_are_only_ever_added(path):
     with open_journal(path) as journal:
         answer(journal, "a")
@@ -52,7 +61,18 @@ def test_lines_are_only_ever_added(path):
     assert path.read_bytes().startswith(before)
 
 
-@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_last_line_without_its_end_of_line_is_whole(path):
+    with open_journal(path) as journal:
+        answer(journal, "a")
+    path.write_bytes(path.read_bytes()[:-1])
+    with open_journal(path) as journal:
+        answer(journal, "b")
+    again = read_journal(path)
+    assert list(again.answered) == ["a", "b"]
+    assert again.unreadable_lines == 0
+
+
+@pytest.mark.parametrize("cut", [2, 20, 60])
 def test_a_torn_last_line_loses_that_line_alone(path, cut):
     with open_journal(path) as journal:
         answer(journal, "a")
@@ -142,8 +162,9 @@ def test_a_budget_lets_through_what_fits_and_waits_for_what_is_under_way():
         await asyncio.gather(first, second)
         await call("c", 1.5, 1.0, 0.0)
         await call("d", 1.0, 1.0, 0.0)
+        order += [budget.extend(0.5), budget.extend(0.0)]
         return order, budget.spent_usd
 
     order, spent = asyncio.run(run())
-    assert order == ["a sent", "b sent", "c refused", "d sent"]
+    assert order == ["a sent", "b sent", "c refused", "d sent", False, True]
     assert spent == 10.0

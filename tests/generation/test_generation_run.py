@@ -82,11 +82,13 @@ def test_the_cap_is_respected_to_one_call(options_for, cap):
 
 
 def test_the_cap_holds_when_half_of_the_calls_fail(options_for):
-    with FaultServer(faults=0.5, seed=3) as server:
-        options = options_for(server, n_pairs=80, max_cost_usd=0.2)
+    kinds = ("cut_within", "cut_before", "malformed", "wrong_type", "server_error")
+    with FaultServer(faults=0.5, seed=3, kinds=kinds) as server:
+        options = options_for(server, n_pairs=80, max_cost_usd=0.3)
         made = generate(options)
     assert made.capped
-    assert server.billed_usd <= made.summary["costs"]["cost_usd"] <= 0.2
+    assert server.billed_usd < 0.3
+    assert 0.2 < made.summary["costs"]["cost_usd"] <= 0.3 + 1e-9
 
 
 @pytest.mark.slow
@@ -222,4 +224,4 @@ def test_time_grows_with_the_pairs_and_not_faster(options_for):
             started = time.perf_counter()
             assert len(written(generate(options))) == n  # all from the journal: our own time
             seconds[n] = time.perf_counter() - started
-    assert seconds[600] < 4 * 2.5 * seconds[150]
+    assert seconds[600] < 4 * 2 * seconds[150]
