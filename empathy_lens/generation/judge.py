@@ -222,7 +222,9 @@ def agreement(
 
     return Agreement(
         exact=_or_none(lambda: stats.accuracy_estimate(given == true, groups, seed=seed)),
-        kappa=_or_none(lambda: cast(Estimate, stats.bootstrap(kappa, groups, seed=seed))),
+        kappa=_or_none(
+            lambda: cast(Estimate, stats.bootstrap(kappa, groups, seed=seed, bounds=(-1, 1)))
+        ),
         spearman=_or_none(lambda: stats.spearman(given, true, groups, seed=seed)),
         n=len(pairs),
         n_missing=len(matched) - len(pairs),

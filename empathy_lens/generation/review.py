@@ -81,10 +81,8 @@ def load_decisions(path: Path) -> tuple[Decision, ...]:
         if not line.strip():
             continue
         try:
-            decision = Decision(**json.loads(line))
-            if decision.verdict not in get_args(Verdict):
-                raise ValueError(f"verdict {decision.verdict!r}")
-        except (ValueError, TypeError) as error:
+            decision = _decision(json.loads(line))
+        except (ValueError, TypeError, AttributeError) as error:
             if number == len(lines):
                 break
             raise InputError(f"{path}:{number}: not a decision ({error})") from None
@@ -179,6 +177,20 @@ def read_edit_form(form: str) -> dict[str, str]:
     if found["positive"] == found["negative"]:
         raise InputError("both sides are the same text; the pair is as it was")
     return found
+
+
+def _decision(record: dict[str, Any]) -> Decision:
+    if record.get("verdict") not in get_args(Verdict):
+        raise ValueError(f"verdict {record.get('verdict')!r}")
+    texts = [v for k, v in record.items() if k != "edited"]
+    edited = record.get("edited")
+    if edited is not None:
+        if set(edited) != set(TEXTS):
+            raise ValueError(f"edited has the fields {sorted(edited)}")
+        texts += edited.values()
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a field is not a text")
+    return Decision(**record)
 
 
 def _start_of_last_line(path: Path) -> int:
