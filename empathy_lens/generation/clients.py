@@ -69,6 +69,7 @@ class VendorClient:
             base_url=vendor.base_url,
             timeout=limits.timeout_s,
             max_retries=limits.retries,
+            default_headers={vendor.key_header: key} if vendor.key_header else None,
             http_client=self._http,
         )
 

@@ -57,7 +57,8 @@ class Vendor:
 
     ``structured`` says how JSON is demanded: by the vendor's structured output ("schema"), by a
     tool that the model must call ("tool"), or by words alone ("text"). ``extra`` goes into the
-    request's body as it is. ``key_env`` is empty where a server needs no key.
+    request's body as it is. ``key_env`` is empty where a server needs no key; ``key_header`` names
+    a header that is to carry the key besides the SDK's own, such as x-api-key.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Vendor:
     base_url: str
     models: tuple[Model, ...]
     key_env: str = ""
+    key_header: str = ""
     concurrency: int = 4
     structured: Structured = "schema"
     seed: bool = False
@@ -162,7 +164,7 @@ def _vendor(name: str, table: Mapping[str, Any]) -> Vendor:
     where = f"vendors.{name}"
     if not name.replace("-", "").replace("_", "").isalnum():
         raise InputError(f"{where}: expected a name of letters, digits, - and _")
-    if any("key" in entry and entry != "key_env" for entry in table):
+    if any("key" in entry and entry not in ("key_env", "key_header") for entry in table):
         raise InputError(
             f"{where}: keys come from the environment alone; name its variable: key_env"
         )

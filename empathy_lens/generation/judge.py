@@ -223,7 +223,7 @@ def agreement(
     return Agreement(
         exact=_or_none(lambda: stats.accuracy_estimate(given == true, groups, seed=seed)),
         kappa=_or_none(
-            lambda: cast(Estimate, stats.bootstrap(kappa, groups, seed=seed, bounds=(-1, 1)))
+            lambda: cast(Estimate, stats.bootstrap(kappa, groups, seed=seed, bounds=(-1.0, 1.0)))
         ),
         spearman=_or_none(lambda: stats.spearman(given, true, groups, seed=seed)),
         n=len(pairs),
