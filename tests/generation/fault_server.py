@@ -1,6 +1,6 @@
 """A server on loopback that speaks the Anthropic and OpenAI protocols, and misbehaves.
 
-    python tests/generation/fault_server.py --port 8123 --faults 0.2
+    python tests/generation/fault_server.py --port 8123 --faults 0.2 --config practice.toml
 
 What a paid answer holds follows from a seed and the request's content; whether an attempt fails
 before, from how often the request came as well. So a run's outcome does not depend on the order of
@@ -8,6 +8,7 @@ its calls, nor on kills. The server counts what it delivered in full, and its pr
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import random
@@ -17,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 BEFORE_PAYMENT = ("rate_limit", "server_error", "overloaded", "cut_before", "cut_within")
 PAID = ("slow", "malformed", "truncated_json", "empty", "refusal", "unreadable", "cut_short",
@@ -311,10 +313,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--faults", type=float, default=0.2)
+    parser.add_argument("--config", type=Path, required=True, help="where to write what reaches it")
     args = parser.parse_args()
     with FaultServer(port=args.port, faults=args.faults) as server:
-        print(CONFIG.format(url=server.url), flush=True)
-        threading.Event().wait()
+        args.config.write_text(CONFIG.format(url=server.url))
+        print(f"listening on {server.url}; {args.config} is written; Ctrl-C ends it", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 if __name__ == "__main__":

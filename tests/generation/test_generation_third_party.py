@@ -30,7 +30,7 @@ RUBRIC = load_rubric_completions(ROOT / "data" / "rubric_completions" / "rubric_
 @pytest.fixture
 def katan(tmp_path, monkeypatch):
     """Starts the server with options; gives a configuration for it with ``structured`` as asked."""
-    started = []
+    started, log = [], (tmp_path / "server.log").open("w")
 
     def start(*options, structured="tool", retries=1):
         with socket.socket() as free:
@@ -42,8 +42,8 @@ def katan(tmp_path, monkeypatch):
             [sys.executable, "-c", code, "--model", "echo", "--backend", "echo", "--host",
              "127.0.0.1", "--port", str(port), "--providers", "anthropic,openai",
              "--max-concurrent", "8", "--validate-keys", "--api-keys", ",".join(keys), *options],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))  # fmt: skip
-        wait_for(port, started[-1])
+            stdout=log, stderr=log))  # fmt: skip
+        wait_for(port, started[-1], tmp_path / "server.log")
         vendors = [
             f"""[vendors.{name}]
             protocol = "{name}"
@@ -70,17 +70,18 @@ def katan(tmp_path, monkeypatch):
     yield start
     for process in started:
         process.terminate()
-        process.communicate(timeout=10)
+        process.wait(timeout=10)
+    log.close()
 
 
-def wait_for(port, process):
+def wait_for(port, process, log):
     for _ in range(600):
         try:
             with urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
                 return
         except OSError:
             if process.poll() is not None:
-                pytest.fail(f"the server ended: {process.stderr.read()[-500:]}")
+                pytest.fail(f"the server ended: {log.read_text()[-500:]}")
             time.sleep(0.1)
     pytest.fail("the server did not start")
 
