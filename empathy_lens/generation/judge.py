@@ -37,8 +37,8 @@ __all__ = [
     "steered_texts",
 ]
 
-OUTPUT_TOKENS = 200
-"""Room for a short JSON object, however a vendor counts."""
+OUTPUT_TOKENS = 1000
+"""Room for a short JSON object, and for models that think before it."""
 EXPECTED_TOKENS = 10
 
 

@@ -84,13 +84,18 @@ def _decide(console: Console, path: Path, pair: ContrastivePair, reviewer: str) 
 def _show(console: Console, pair: ContrastivePair, place: str) -> None:
     about = (place, pair.pair_id, pair.format, pair.source_model)
     console.rule(escape(" · ".join(part for part in about if part)))
-    console.print(Panel(escape(pair.prompt or "(no prompt)"), title="prompt", title_align="left"))
+    console.print(_panel(pair.prompt or "(no prompt)", "prompt", "white"))
     sides = Table.grid(expand=True, padding=(0, 1))
     sides.add_row(
-        Panel(escape(pair.positive), title="empathic", title_align="left", border_style="green"),
-        Panel(escape(pair.negative), title="task-focused", title_align="left", border_style="blue"),
+        _panel(pair.positive, "empathic", "green"), _panel(pair.negative, "task-focused", "blue")
     )
     console.print(sides)
+
+
+def _panel(text: str, title: str, colour: str) -> Panel:
+    """A text in a frame; what would steer the terminal is shown as a mark."""
+    safe = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return Panel(escape(safe), title=title, title_align="left", border_style=colour)
 
 
 def _summarise(console: Console, path: Path) -> None:

@@ -37,7 +37,7 @@ JUDGED_WORDS = 80
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """What is asked of a run.
+    """What is asked of a run. Raises InputError for shares, caps and judges that make no sense.
 
     ``known`` are pairs that new ones must not repeat. ``merged`` are train and test pairs that the
     data set takes in beside the generated ones, each staying on its side of the split.
@@ -55,6 +55,16 @@ class GenerateOptions:
     test_share: float = 0.2
     known: Pairs = ()
     merged: tuple[Pairs, Pairs] = ((), ())
+
+    def __post_init__(self) -> None:
+        if not 0 < self.test_share < 1:
+            raise InputError(f"test_share: expected a share between 0 and 1, got {self.test_share}")
+        if not 0.5 <= self.max_giveaway <= 1:
+            raise InputError(f"max_giveaway: expected 0.5 to 1, got {self.max_giveaway}")
+        if self.max_cost_usd is not None and not 0 <= self.max_cost_usd < float("inf"):
+            raise InputError(f"max_cost_usd: expected 0 or more, got {self.max_cost_usd}")
+        for judge in self.judges:
+            self.config.model(judge)
 
     @property
     def journal(self) -> Path:
@@ -105,14 +115,12 @@ def generate(options: GenerateOptions, progress: Progress = lambda done, total: 
         raise InputError(
             f"--test-share: expected a share between 0 and 1, got {options.test_share}"
         )
-    check_writable(options.out)
     scenarios, slots = _plan(options)
+    check_writable(options.out)
     return asyncio.run(_generate(options, scenarios, slots, progress))
 
 
 def _plan(options: GenerateOptions) -> tuple[dict[str, Scenario], tuple[Slot, ...]]:
-    for judge in options.judges:
-        options.config.model(judge)
     scenarios = load_scenarios(options.scenarios)
     return scenarios, plan_pairs(scenarios, options.config, options.n_pairs, options.seed)
 

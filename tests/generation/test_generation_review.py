@@ -67,6 +67,13 @@ def test_a_review_goes_on_where_it_stopped(file):
     assert "4 of 4 pairs to read" in review(file, "q\n", reviewer="ben")
 
 
+def test_text_cannot_steer_the_terminal_nor_pass_for_markup(file):
+    save_pairs(file, [replace(PAIRS[0], positive="\x1b[2Jgone [bold]plain[/bold] [/nothing]")])
+    output = review(file, "q\n")
+    assert "\x1b[2J" not in output
+    assert "[bold]plain[/bold] [/nothing]" in output
+
+
 def test_nothing_but_a_known_key_decides(file):
     review(file, "x\n\nyes\nq\n")
     assert verdicts(file) == {}
