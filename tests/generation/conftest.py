@@ -1,19 +1,11 @@
 """Keys in the environment, and configurations and options that point at servers on loopback."""
 
-from pathlib import Path
-
 import pytest
 from fault_server import CONFIG
+from practice import KEYS, SCENARIOS
 
 from empathy_lens.generation.config import load_config
 from empathy_lens.generation.run import GenerateOptions
-
-ROOT = Path(__file__).parents[2]
-SCENARIOS = ROOT / "data" / "eia_scenarios" / "scenarios.json"
-KEYS = {
-    f"EL_TEST_{name}_KEY": f"sk-planted-{name.lower()}-f00dfeed"
-    for name in ("ANTHROPIC", "OPENAI", "GEMINI")
-}
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import subprocess
 import time
 
 import pytest
-from conftest import SCENARIOS
 from fault_server import FaultServer
+from practice import SCENARIOS
 
 from empathy_lens.data import load_scenarios
 from empathy_lens.generation.caller import GIVE_UP_AFTER, Missing, Parsed, open_caller

@@ -3,7 +3,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from conftest import ROOT
+from practice import ROOT
 
 from empathy_lens.data import data_hash, load_pairs
 from empathy_lens.errors import InputError

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT, SCENARIOS
 from fault_server import CONFIG, FaultServer
+from practice import ROOT, SCENARIOS
 from sklearn.metrics import cohen_kappa_score
 
 from empathy_lens.data import load_pairs, load_rubric_completions, load_scenarios

@@ -3,7 +3,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from conftest import SCENARIOS
+from practice import SCENARIOS
 
 from empathy_lens.data import load_scenarios
 from empathy_lens.errors import InputError

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT, SCENARIOS
+from practice import ROOT, SCENARIOS
 
 from empathy_lens.baselines import text_labels
 from empathy_lens.data import load_pairs, load_scenarios

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from fault_server import FAULTS, FaultServer
+from practice import ROOT
 
 from empathy_lens.data import load_pairs
 from empathy_lens.errors import InputError

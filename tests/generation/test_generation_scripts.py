@@ -8,8 +8,8 @@ import time
 
 import pytest
 import typer
-from conftest import ROOT, SCENARIOS
 from fault_server import CONFIG, FaultServer
+from practice import ROOT, SCENARIOS
 from typer.testing import CliRunner
 
 from empathy_lens.data import load_pairs
@@ -56,6 +56,16 @@ def test_a_dry_run_prints_the_plan_and_price_as_json_without_any_key(tmp_path):
     assert max(out["by_vendor"].values()) - min(out["by_vendor"].values()) <= 2
     assert 0 < out["estimated_cost_usd"] < 20
     assert not (tmp_path / "out").exists()
+
+
+def test_the_slow_sdks_are_not_imported_before_something_is_asked():
+    code = (
+        "import sys, empathy_lens.cli, empathy_lens.generation.run, empathy_lens.generation.judge;"
+        "print(sorted({'anthropic', 'openai'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env=environment())  # fmt: skip
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_a_dry_run_for_people_names_models_keys_and_cap():
@@ -130,24 +140,25 @@ def test_a_vendor_that_is_down_is_a_warning_and_exit_code_one(served, keys, tmp_
 
 
 def test_control_c_stops_with_130_and_keeps_what_was_paid_for(keys, tmp_path):
-    with FaultServer(latency=0.2) as server:
+    with FaultServer(latency=0.5) as server:
         config, out = tmp_path / "practice.toml", tmp_path / "generated"
         config.write_text(CONFIG.format(url=server.url))
         process = subprocess.Popen(
-            [sys.executable, SCRIPT, "--pairs", "400", "--config", config, "--out", out],
+            [sys.executable, SCRIPT, "--pairs", "1500", "--config", config, "--out", out],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=environment(**keys))  # fmt: skip
         deadline = time.monotonic() + 60
-        while sum(server.delivered.values()) < 20 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        journal = out / "journal.jsonl"
+        while len(read_journal(journal).answered) < 20 and time.monotonic() < deadline:
+            time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
         assert process.returncode == 130
         assert "Run the same command to go on" in errors
         server.settle()
-    journal = read_journal(out / "journal.jsonl")
-    assert len(journal.answered) >= 20
-    assert sum(server.delivered.values()) - len(journal.answered) <= journal.in_doubt <= 24
+    kept = read_journal(journal)
+    assert len(kept.answered) >= 20
+    assert sum(server.delivered.values()) - len(kept.answered) <= kept.in_doubt <= 24
 
 
 def test_the_pipeline_goes_on_with_the_shipped_pairs_where_there_are_no_keys(
@@ -177,7 +188,7 @@ def test_the_pipeline_takes_generated_and_shipped_pairs_together(served, tmp_pat
 def test_the_pipeline_generates_only_when_told_and_not_beside_other_pairs():
     runner, app = CliRunner(), typer.Typer()
     app.command()(load("run_full_pipeline").main)
-    help_text = " ".join(runner.invoke(app, ["--help"]).output.split())
+    help_text = " ".join(runner.invoke(app, ["--help"], env={"COLUMNS": "200"}).output.split())
     assert "--generate" in help_text
     assert "--skip-generation" in help_text
     done = runner.invoke(app, ["--generate", "--pairs-train", str(SCENARIOS)])

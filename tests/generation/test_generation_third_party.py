@@ -10,7 +10,7 @@ import time
 from urllib.request import urlopen
 
 import pytest
-from conftest import ROOT, SCENARIOS
+from practice import ROOT, SCENARIOS
 
 from empathy_lens.data import load_pairs, load_rubric_completions, load_scenarios
 from empathy_lens.errors import InputError
