@@ -140,25 +140,33 @@ def test_a_vendor_that_is_down_is_a_warning_and_exit_code_one(served, keys, tmp_
 
 
 def test_control_c_stops_with_130_and_keeps_what_was_paid_for(keys, tmp_path):
+    config, out = tmp_path / "practice.toml", tmp_path / "generated"
+    command = [sys.executable, SCRIPT, "--pairs", "1500", "--config", config, "--out", out]
+    journal = out / "journal.jsonl"
     with FaultServer(latency=0.5) as server:
-        config, out = tmp_path / "practice.toml", tmp_path / "generated"
         config.write_text(CONFIG.format(url=server.url))
-        process = subprocess.Popen(
-            [sys.executable, SCRIPT, "--pairs", "1500", "--config", config, "--out", out],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=environment(**keys))  # fmt: skip
-        deadline = time.monotonic() + 60
-        journal = out / "journal.jsonl"
-        while len(read_journal(journal).answered) < 20 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env=environment(**keys), preexec_fn=heed_interrupts,
+        ) as process:  # fmt: skip
+            while process.poll() is None and len(read_journal(journal).answered) < 20:
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            try:
+                _, errors = process.communicate(timeout=60)
+            finally:
+                process.kill()
         assert process.returncode == 130
         assert "Run the same command to go on" in errors
         server.settle()
     kept = read_journal(journal)
     assert len(kept.answered) >= 20
     assert sum(server.delivered.values()) - len(kept.answered) <= kept.in_doubt <= 24
+
+
+def heed_interrupts():
+    """What a shell starts in the background ignores Ctrl-C, and so does what that starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_the_pipeline_goes_on_with_the_shipped_pairs_where_there_are_no_keys(
