@@ -24,7 +24,7 @@ from .dataset import SplitBy, merge, split, write_dataset
 from .journal import read_journal
 from .judge import EXPECTED_TOKENS, Text, cross_check, judge_request
 from .plan import Slot, plan_pairs
-from .quality import Quality, Rejection, check_pairs
+from .quality import Quality, Rejection, check_pairs, lexical_giveaway
 from .review import apply_decisions, kappas, load_decisions, reviews_path
 from .write_pairs import Written, cost_summary, estimate, write_pairs
 
@@ -163,7 +163,7 @@ async def _judged(
             rejected.append(Rejection(judged, (reason,)))
         else:
             accepted.append(judged)
-    return Quality(tuple(accepted), tuple(rejected), quality.giveaway)
+    return Quality(tuple(accepted), tuple(rejected), lexical_giveaway(accepted))
 
 
 def _about(

@@ -161,6 +161,7 @@ def test_a_generation_rejects_what_the_judge_scores_the_wrong_way(options_for):
     for pair in made.quality.accepted:
         positive, negative = pair.extra["judge_scores"]
         assert positive > negative
+    assert made.quality.giveaway.n_pairs == len(made.quality.accepted)
 
 
 def test_unknown_judges_and_scenarios_are_refused(judged):
