@@ -83,8 +83,13 @@ def main(
             return
         terminal = Console()
         print_costs(terminal, costs)
-        for name in ("exact", "kappa", "spearman"):
-            terminal.print(f"{name}: {getattr(found, name) or 'cannot be had'}", highlight=False)
+        figures = {
+            "share of equal scores": found.exact,
+            "Cohen's kappa, quadratic weights": found.kappa,
+            "Spearman": found.spearman,
+        }
+        for name, figure in figures.items():
+            terminal.print(f"{name}: {figure or 'cannot be had'}", highlight=False)
         missing = sum(s.value is None for s in scores)
         terminal.print(f"{len(scores)} texts, {missing} without a score: {out}", soft_wrap=True)
 

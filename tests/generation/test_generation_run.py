@@ -34,8 +34,7 @@ def test_two_hundred_pairs_come_through_twenty_percent_faults(options_for):
         options = options_for(server, n_pairs=200)
         made = generate(options)
         server.settle()
-        assert set(server.done) == {*FAULTS, None} - missing_kinds(server)
-        assert len(missing_kinds(server)) <= 2
+        assert len(set(FAULTS) - set(server.done)) <= 2  # the draw may leave out a kind
         assert 0.1 < 1 - server.done[None] / len(server.requests) < 0.3
 
         assert len(written(made)) == 200
@@ -53,11 +52,6 @@ def test_two_hundred_pairs_come_through_twenty_percent_faults(options_for):
         assert len(server.requests) == n_asked
         assert written(again) == written(made)
         assert again.summary == made.summary
-
-
-def missing_kinds(server):
-    """Kinds of fault that the draw did not bring up."""
-    return set(FAULTS) - set(server.done)
 
 
 @pytest.mark.parametrize("cap", [0.05, 0.2])
