@@ -8,6 +8,7 @@ about once: run it again to go on.
 """
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,8 +91,9 @@ def main(
         }
         for name, figure in figures.items():
             terminal.print(f"{name}: {figure or 'cannot be had'}", highlight=False)
-        missing = sum(s.value is None for s in scores)
-        terminal.print(f"{len(scores)} texts, {missing} without a score: {out}", soft_wrap=True)
+        missing = Counter(s.missing for s in scores if s.value is None)
+        why = ", ".join(f"{reason} {n}" for reason, n in sorted(missing.items())) or "none"
+        terminal.print(f"{len(scores)} texts in {out}; without a score: {why}", soft_wrap=True)
 
 
 if __name__ == "__main__":
