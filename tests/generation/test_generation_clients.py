@@ -140,7 +140,8 @@ def test_endless_bytes_and_a_retry_after_of_hours_end_at_the_deadline(ask, vendo
     started = time.monotonic()
     with FaultServer(script=["drip", None]) as server:
         (found,), _, journal = ask(server, vendor, timeout_s="1.0")
-    assert isinstance(found, Parsed)  # the second attempt
+    assert isinstance(found, Parsed)
+    assert kinds(server) == ["drip", None]
     assert journal.spent_usd > server.billed_usd / 2
     with FaultServer(script=["rate_limit"], retry_after="7200") as server:
         path = journal.path.with_name("other.jsonl")
