@@ -106,5 +106,17 @@ def view(
             Console(highlight=False, soft_wrap=True).print(token_text(projections, first), end="")
 
 
+@app.command()
+def review(
+    file: Annotated[Path, typer.Argument(help="pairs (JSONL)")],
+    reviewer: Annotated[str, typer.Option(help="your name, as it stands beside your decisions")],
+) -> None:
+    """Read pairs one by one: accept, reject, edit, note. Decisions are kept beside FILE."""
+    with clear_errors("Decisions are kept; run the same command to go on."):
+        from .generation.review_terminal import review_pairs
+
+        review_pairs(file, reviewer)
+
+
 def main() -> None:
     app()
