@@ -16,6 +16,7 @@ from ..errors import InputError
 from .behaviour_figures import on_policy_prediction, score_against_projection
 from .cosine_figures import contrast_cosines, layer_cosines
 from .evidence_figures import EVIDENCE_FIGURES
+from .play_figures import on_policy_actions, steered_play_scores
 from .runs import PARTS, get
 from .steering_figures import dose_response, steering_damage
 from .validation_figures import auroc_by_layer, projection_distributions
@@ -31,7 +32,12 @@ GROUPS = {
         "contrasts",
     ),
     "Geometry": ("cosine_across_layers", "cosine_to_contrasts"),
-    "Behaviour": ("eia_score_against_projection", "on_policy_prediction"),
+    "Behaviour": (
+        "eia_score_against_projection",
+        "on_policy_prediction",
+        "on_policy_actions",
+        "steered_play",
+    ),
     "Steering": ("steering_dose_response", "steering_damage"),
 }
 """Figures by the question that they answer, in the order of the report."""
@@ -57,6 +63,8 @@ def run_figures(run: Mapping[str, Any]) -> dict[str, go.Figure]:
         "cosine_to_contrasts": lambda: contrast_cosines(cosines, get(validation, "selected_layer")),
         "eia_score_against_projection": lambda: score_against_projection(eia),
         "on_policy_prediction": lambda: on_policy_prediction(eia),
+        "on_policy_actions": lambda: on_policy_actions(eia),
+        "steered_play": lambda: steered_play_scores(run.get("steered_play")),
         "steering_dose_response": lambda: dose_response(steering),
         "steering_damage": lambda: steering_damage(steering),
     }

@@ -18,6 +18,7 @@ PARTS = (
     "steering_examples",
     "evidence",
     "cosines",
+    "steered_play",
     "summary",
     "token_views",
 )

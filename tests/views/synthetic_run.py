@@ -53,6 +53,7 @@ def synthetic_run(text: str | None = None) -> dict[str, dict[str, Any]]:
         },
         "validation_auroc": _validation(t, scenarios),
         "eia_correlation": _eia(t, scenarios),
+        "steered_play": _steered_play(),
         "steering_examples": _steering(t, scenarios),
         "evidence": _evidence(t, scenarios),
         "summary": {
@@ -157,15 +158,30 @@ def _eia(t: Any, scenarios: list[str]) -> dict[str, Any]:
             "n_episodes": 100,
             "spearman": estimate(0.31, p=0.02),
             "partial": estimate(0.22),
+            "first_choice": {"auroc": estimate(0.61), "n": 100},
+            "every_choice": {"auroc": estimate(0.58), "n": 512},
             "per_scenario": {
                 s: {"spearman": estimate(0.2 + 0.1 * i) if i else None}
                 for i, s in enumerate(scenarios)
             },
             "per_disposition": {
-                t(name) + str(i): {"spearman": estimate(0.1)}
+                t(name) + str(i): {
+                    "spearman": estimate(0.1),
+                    "every_choice": {"auroc": estimate(0.55)},
+                }
                 for i, name in enumerate(("kind", "ruthless"))
             },
         },
+    }
+
+
+def _steered_play() -> dict[str, Any]:
+    return {
+        "n_episodes": 25,
+        "by_alpha": {str(a): {"score": estimate(1.0 + 0.1 * a)} for a in (-4.0, 0.0, 4.0)},
+        "slope": estimate(0.1),
+        "random": {"4.0": [{"score": 0.9}, {"score": 1.1}], "-4.0": [{"score": 1.0}]},
+        "instruction": {"score": estimate(1.3)},
     }
 
 

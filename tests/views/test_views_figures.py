@@ -21,7 +21,12 @@ OF_PART = {
         "estimators",
     },
     "cosines": {"cosine_across_layers", "cosine_to_contrasts"},
-    "eia_correlation": {"eia_score_against_projection", "on_policy_prediction"},
+    "eia_correlation": {
+        "eia_score_against_projection",
+        "on_policy_prediction",
+        "on_policy_actions",
+    },
+    "steered_play": {"steered_play"},
     "steering_examples": {"steering_dose_response", "steering_damage"},
 }
 
@@ -48,6 +53,10 @@ def test_findings_say_the_saved_numbers() -> None:
     assert "0.750 (the listener) to 0.900 (the duel)" in found["leave_one_scenario_out"]
     assert "0.31" in found["on_policy_prediction"]
     assert "100 episodes" in found["on_policy_prediction"]
+    assert "0.580" in found["on_policy_actions"]
+    assert "512 decisions" in found["on_policy_actions"]
+    assert "0.100" in found["steered_play"]
+    assert "25 episodes" in found["steered_play"]
     assert "mean cosine of 0.90" in found["cosine_across_layers"]
     assert "+0.61 nats" in found["steering_dose_response"]
     assert "7 of 12" in found["steering_damage"]
@@ -56,7 +65,10 @@ def test_findings_say_the_saved_numbers() -> None:
 def test_a_null_on_policy_part_draws_nothing() -> None:
     run = synthetic_run()
     run["eia_correlation"]["on_policy"] = None
-    assert set(run_figures(run)) == set().union(*OF_PART.values()) - {"on_policy_prediction"}
+    assert set(run_figures(run)) == set().union(*OF_PART.values()) - {
+        "on_policy_prediction",
+        "on_policy_actions",
+    }
 
 
 def test_cosines_that_do_not_fit_together_draw_nothing() -> None:

@@ -1,0 +1,103 @@
+"""Figures of the games that a model played itself: acts foreseen, and scores under steering."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from .runs import estimate, get, numbers_of, plain
+from .text import estimate_text, number_text
+from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, dots, interval, new_figure
+
+__all__ = ["on_policy_actions", "steered_play_scores"]
+
+
+def on_policy_actions(eia: Any) -> go.Figure | None:
+    """How well the projection before an act tells helping from other acts (AUROC)."""
+    played = get(eia, "on_policy")
+    found: list[tuple[str, Any, str]] = [
+        ("first choice after the plea", get(played, "first_choice", "auroc"), POSITIVE),
+        ("every choice after the plea", get(played, "every_choice", "auroc"), POSITIVE),
+    ]
+    for part, colour in (("per_scenario", COLOURS[2]), ("per_disposition", NEGATIVE)):
+        for name, row in numbers_of(played, part).items():
+            found.append((name.replace("_", " "), get(row, "every_choice", "auroc"), colour))
+    drawn = [(name, point, c) for name, e, c in found if (point := estimate(e)) is not None]
+    if not drawn:
+        return None
+    every, n = get(played, "every_choice", "auroc"), get(played, "every_choice", "n")
+    over = f" over {number_text(n)} decisions" if plain(n) else ""
+    return dots(
+        "AUROC of the projection before an act, helping against other acts",
+        "AUROC (0 to 1, 0.5 = chance)",
+        drawn,
+        finding=f"Before acts of the model's own, AUROC = {estimate_text(every)}{over}."
+        if estimate(every)
+        else "",
+        note="Circles: all episodes. Squares: within one scenario. Diamonds: within one "
+        "disposition. The layer was chosen on other episodes.",
+        chance=0.5,
+        span=(0.0, 1.0),
+    )
+
+
+def steered_play_scores(played: Any) -> go.Figure | None:
+    """Mean EIA score of the same episodes under each alpha, beside random directions."""
+    points = sorted(
+        (float(alpha), point)
+        for alpha, row in numbers_of(played, "by_alpha").items()
+        if _number(alpha) and (point := estimate(get(row, "score"))) is not None
+    )
+    if not points:
+        return None
+    slope, n = get(played, "slope"), get(played, "n_episodes")
+    over = f" over {number_text(n)} episodes" if plain(n) else ""
+    figure = new_figure(
+        "EIA score of steered play (0 to 2)",
+        "alpha (class gaps added at every position)",
+        "mean EIA score",
+        height=420,
+        finding=f"The score changes by {estimate_text(slope)} for each unit of alpha{over}."
+        if estimate(slope)
+        else "",
+        note="Line: the direction, with intervals over episodes. Grey: random directions of equal "
+        "norm. Dashed: a plain instruction to be kind, unsteered.",
+    )
+    figure.add_scatter(
+        x=[alpha for alpha, _ in points],
+        y=[point[0] for _, point in points],
+        error_y=interval([point for _, point in points]),
+        mode="lines+markers",
+        marker={"color": POSITIVE, "size": 9},
+        line={"color": POSITIVE, "width": 2},
+        name="direction",
+    )
+    random = [
+        (float(alpha), get(row, "score"))
+        for alpha, rows in numbers_of(played, "random").items()
+        if _number(alpha) and isinstance(rows, list)
+        for row in rows
+        if plain(get(row, "score"))
+    ]
+    if random:
+        figure.add_scatter(
+            x=[alpha for alpha, _ in random],
+            y=[score for _, score in random],
+            mode="markers",
+            marker={"color": GREY, "symbol": "x", "size": 8},
+            name="random directions",
+        )
+    told = estimate(get(played, "instruction", "score"))
+    if told is not None:
+        figure.add_hline(y=told[0], line={"color": NEGATIVE, "dash": "dash", "width": 1})
+    figure.update_yaxes(range=[-0.05, 2.05])
+    return figure
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
