@@ -8,9 +8,14 @@ import torch
 from empathy_lens.activations import extract_activations
 from empathy_lens.directions import fit_direction
 from empathy_lens.errors import InputError, NonFiniteError
-from empathy_lens.generate import generate_steered, repetition
 from empathy_lens.logits import last_logits, new_cache
-from empathy_lens.steering import action_log_odds, add_direction, random_shift_null
+from empathy_lens.steering import (
+    action_log_odds,
+    add_direction,
+    generate_steered,
+    random_shift_null,
+    repetition,
+)
 from empathy_lens.tokens import encode, encode_prompt, pad_batch, pad_id
 from empathy_lens.types import ContrastivePair, SteeringPrompt
 
