@@ -322,14 +322,16 @@ def _rubric_completion(record: Record, known: tuple[str, ...] | None) -> RubricC
 
 def _plain_question(record: Record) -> PlainQuestion:
     choices, answer = record.get("choices"), record.get("answer")
-    if not isinstance(choices, list) or len(choices) < 2 or not all(
-        isinstance(c, str) and c.strip() for c in choices
+    if (
+        not isinstance(choices, list)
+        or len(choices) < 2
+        or not all(isinstance(c, str) and c.strip() for c in choices)
     ):
         raise InputError(f"choices: expected at least two texts, got {choices!r}")
-    if isinstance(answer, bool) or answer not in range(len(choices)):
+    if type(answer) is not int or answer not in range(len(choices)):
         raise InputError(f"answer: expected an index in 0..{len(choices) - 1}, got {answer!r}")
     return PlainQuestion(
-        _text(record, "question_id"), _text(record, "question"), tuple(choices), answer
+        _text(record, "question_id"), _text(record, "question"), tuple(choices), int(answer)
     )
 
 

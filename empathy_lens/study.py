@@ -25,7 +25,9 @@ from .artifacts import (
 from .criteria import seed_criteria
 from .data import (
     data_hash,
+    load_neutral_texts,
     load_pairs,
+    load_plain_questions,
     load_rubric_completions,
     load_scenarios,
     load_steering_prompts,
@@ -35,9 +37,11 @@ from .eia.prediction import predict_rubric
 from .errors import InputError
 from .evidence import gather_evidence
 from .files import read_json, write_json
+from .judges import judge_quality, word_judge
 from .models import Backend, load_model, model_card
 from .runs import Run, versions
-from .steering_examples import ALPHAS, steering_examples
+from .steering import steering_sweep
+from .steering.examples import ALPHAS, EXAMPLE_SCENARIOS, sweep_summary
 from .types import Activations, ContrastivePair, Direction, Estimate, HookedModel
 from .validation import scores, select_layer, validate_direction
 
@@ -57,6 +61,8 @@ class DataFiles:
     steering_prompts: Path
     hard_pairs: Path
     contrast_sets: Path
+    neutral_texts: Path
+    plain_questions: Path
 
     @classmethod
     def shipped(cls, root: Path) -> DataFiles:
@@ -69,6 +75,8 @@ class DataFiles:
             steering_prompts=root / "eia_scenarios" / "steering_prompts.json",
             hard_pairs=root / "hard_pairs" / "hard_pairs.jsonl",
             contrast_sets=root / "contrast_sets",
+            neutral_texts=root / "neutral" / "neutral_texts.jsonl",
+            plain_questions=root / "neutral" / "plain_questions.jsonl",
         )
 
 
@@ -117,6 +125,8 @@ class _Study:
         self.rubric = load_rubric_completions(files.rubric, scenario_ids=known)
         self.steering_prompts = load_steering_prompts(files.steering_prompts)
         self.hard = load_pairs(files.hard_pairs, scenario_ids=known)
+        self.neutral_texts = load_neutral_texts(files.neutral_texts)
+        self.questions = load_plain_questions(files.plain_questions)
         self.contrasts = {n: load_pairs(files.contrast_sets / f"{n}.jsonl") for n in CONTRASTS}
 
     @cached_property
@@ -190,9 +200,12 @@ def run_study(
     if options.skip_steering:
         study.path("steering_examples.json").unlink(missing_ok=True)
     else:
-        prompts = [vars(p) for p in study.steering_prompts]
+        used = [vars(p) for p in (*study.steering_prompts, *study.questions)]
         run.stage(
-            "steering", [inputs, prompts, ALPHAS], ["steering_examples.json"], lambda: _steer(study)
+            "steering",
+            [inputs, used, study.neutral_texts, ALPHAS],
+            ["steering_examples.json"],
+            lambda: _steer(study),
         )
     run.stage(
         "evidence", [inputs, options.skip_steering], ["evidence.json"], lambda: _evidence(study)
@@ -313,13 +326,24 @@ def _correlate(study: _Study) -> None:
 
 
 def _steer(study: _Study) -> None:
-    found = steering_examples(
+    direction, prompts = study.direction(), study.steering_prompts
+    judge, seed = word_judge(study.train), study.options.seed
+    n_resamples = study.options.n_resamples
+    sweep = steering_sweep(
         study.model,
-        study.direction(),
-        study.steering_prompts,
-        seed=study.options.seed,
+        [direction],
+        ALPHAS,
+        prompts,
+        neutral_texts=study.neutral_texts,
+        questions=study.questions,
+        train=study.activations("train"),
+        judge=judge,
+        text_scenarios=EXAMPLE_SCENARIOS,
+        seed=seed,
         progress=study.progress("steering"),
     )
+    quality = judge_quality(judge, study.rubric, seed=seed, n_resamples=n_resamples)
+    found = sweep_summary(sweep, direction.site.layer, judge=quality, n_resamples=n_resamples)
     write_json(study.path("steering_examples.json"), found)
 
 

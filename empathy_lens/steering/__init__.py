@@ -12,11 +12,15 @@ from .damage import Damage, measure_damage
 from .generation import generate_steered
 from .hooks import ablate_direction, add_direction, by_row, clamp_direction, on_sites
 from .log_odds import INSTRUCTION, action_log_odds, instructed, random_shift_null
+from .recommend import Recommendation, recommend
+from .sweep import SteeringSweep, steering_sweep
 
 __all__ = [
     "INSTRUCTION",
     "Coherence",
     "Damage",
+    "Recommendation",
+    "SteeringSweep",
     "ablate_direction",
     "action_log_odds",
     "add_direction",
@@ -32,6 +36,8 @@ __all__ = [
     "perplexities",
     "random_controls",
     "random_shift_null",
+    "recommend",
     "repetition",
     "shuffled_controls",
+    "steering_sweep",
 ]

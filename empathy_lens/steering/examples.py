@@ -1,146 +1,176 @@
-"""Side-by-side steered texts with a success rule that chance and gibberish do not meet."""
+"""The content of ``steering_examples.json``: side-by-side texts, and what the sweep shows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from dataclasses import is_dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from .activations import Progress
-from .errors import InputError
-from .generate import generate_steered, repetition
-from .steering import action_log_odds, random_shift_null
-from .types import Direction, HookedModel, SteeringPrompt
+from ..judges import JudgeQuality
+from ..types import Estimate
+from .analysis import (
+    asymmetry,
+    dose_response,
+    frontier,
+    instruction_effect,
+    setting_of,
+    slopes,
+    unsteered_perplexity,
+)
+from .coherence import MAX_PERPLEXITY_RATIO, MAX_REPETITION, MIN_WORDS
+from .log_odds import INSTRUCTION
+from .recommend import Recommendation, recommend
+from .sweep import SteeredText, SteeringSweep
 
-__all__ = ["ALPHAS", "EXAMPLE_SCENARIOS", "MAX_REPETITION", "steering_examples"]
+__all__ = ["ALPHAS", "EXAMPLE_SCENARIOS", "sweep_summary"]
 
-ALPHAS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+ALPHAS = (-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0)
 EXAMPLE_SCENARIOS = ("food_delivery", "the_listener", "the_protector")
-MAX_REPETITION = 0.3
+COHERENT = (
+    f"at least {MIN_WORDS} words, at most {100 * MAX_REPETITION:.0f}% of its word triples "
+    f"repeated, and a perplexity under the unsteered model at most {MAX_PERPLEXITY_RATIO:g} times that of "
+    "unsteered texts"
+)
 RULE = (
     "The action log-odds move the way alpha points, further than under 95% of random directions of "
-    "equal norm with the same alpha, and the text has at least 10 words and repeats at most 30% of "
-    "its word triples."
+    f"equal norm with the same alpha, and the text is coherent: {COHERENT}."
+)
+MOVED_RULE = (
+    "The local judge finds the text more (alpha > 0) or less (alpha < 0) empathic than the "
+    "unsteered one of the same prompt and seed. The stricter count also wants it coherent."
 )
 
 
-def steering_examples(
-    model: HookedModel,
-    direction: Direction,
-    prompts: Sequence[SteeringPrompt],
+def sweep_summary(
+    sweep: SteeringSweep,
+    layer: int,
     *,
-    alphas: Sequence[float] = ALPHAS,
-    scenario_ids: Sequence[str] = EXAMPLE_SCENARIOS,
-    n_random: int = 20,
-    max_new_tokens: int = 60,
-    seed: int = 0,
-    progress: Progress | None = None,
+    judge: JudgeQuality | None = None,
+    n_resamples: int = 10_000,
 ) -> dict[str, Any]:
-    """Texts and action log-odds of each scenario and alpha, beside random directions.
+    """Figures and texts of a sweep, JSON-like, with the details of one layer.
 
-    All alphas of a scenario share one sampling seed, so that texts differ by alpha alone. Gives
-    the content of ``steering_examples.json``; ``RULE`` says what counts as a success.
+    ``examples`` holds that layer's texts; ``frontier`` and ``recommendation`` speak of all layers
+    swept. The EIA score of steered play is measured elsewhere; ``played`` keeps its place.
     """
-    if 0.0 not in alphas or len(alphas) < 2:
-        raise InputError(f"alphas: expected 0 and at least one other, got {list(alphas)}")
-    chosen = [p for p in prompts if p.scenario_id in scenario_ids] or list(prompts)
-    pushes = [a for a in alphas if a != 0]
-    ours, nulls = [], []
-    for number, prompt in enumerate(chosen):
-        odds = action_log_odds(model, prompt, [direction] * len(alphas), alphas)
-        null = random_shift_null(model, prompt, direction, pushes, n=n_random, seed=seed + number)
-        ours.append(odds)
-        nulls.append(null - odds[list(alphas).index(0.0)])
-        if progress is not None:
-            progress(number + 1, len(chosen) + 1)
-    rows = [(p, a, seed + i) for i, p in enumerate(chosen) for a in alphas]
-    texts = generate_steered(
-        model,
-        [p.prompt for p, _, _ in rows],
-        direction,
-        [a for _, a, _ in rows],
-        seeds=[s for _, _, s in rows],
-        scenario_ids=[p.scenario_id for p, _, _ in rows],
-        max_new_tokens=max_new_tokens,
-    )
-    if progress is not None:
-        progress(len(chosen) + 1, len(chosen) + 1)
-    odds_matrix = np.stack(ours)
-    shifts = odds_matrix - odds_matrix[:, [list(alphas).index(0.0)]]
-    examples = []
-    for index, completion in enumerate(texts):
-        row, column = divmod(index, len(alphas))
-        alpha = alphas[column]
-        example: dict[str, Any] = {
-            "scenario_id": completion.scenario_id,
-            "prompt": completion.prompt,
-            "alpha": float(alpha),
-            "seed": completion.seed,
-            "completion": completion.text,
-            "finished": completion.finished,
-            "repetition": round(repetition(completion.text), 4),
-            "action_log_odds": float(odds_matrix[row, column]),
-            "shift": float(shifts[row, column]),
-            "success": None,
-        }
-        if alpha != 0:
-            null_shifts = nulls[row][:, pushes.index(alpha)]
-            example["success"] = _succeeds(alpha, example, null_shifts)
-        examples.append(example)
-    slopes = _slopes(np.asarray(alphas), shifts)
-    # The random shift at alpha 0 is 0 by definition; put it back before fitting slopes.
-    null_shifts = np.stack([_with_zero(null, alphas) for null in nulls], axis=1)
-    null_slopes = _slopes(np.asarray(alphas), null_shifts).mean(axis=1)
-    judged = [e["success"] for e in examples if e["success"] is not None]
+    options: dict[str, Any] = {"n_resamples": n_resamples}
+    row = sweep.layers.index(layer)
+    examples = [_example(sweep, t, row) for t in sweep.texts if setting_of(t)[0] == layer]
+    found = slopes(sweep, layer, **options)
+    judged = [e for e in examples if e["alpha"] != 0]
+    moved = [e for e in judged if e["moved"] is not None]
     return {
-        "layer": direction.site.layer,
-        "raw_norm": direction.raw_norm,
-        "alphas": [float(a) for a in alphas],
+        "layer": layer,
+        "raw_norm": sweep.directions[layer].raw_norm,
+        "layers": list(sweep.layers),
+        "alphas": list(sweep.alphas),
+        "prompts": {"choosing": len(sweep.choosing), "reporting": len(sweep.reporting)},
         "examples": examples,
-        "log_odds_slope": {p.scenario_id: float(s) for p, s in zip(chosen, slopes, strict=True)},
-        "mean_slope": float(slopes.mean()),
-        "random": {
-            "n": n_random,
-            "mean_slopes": [float(s) for s in null_slopes],
-            "share_below": float((null_slopes < slopes.mean()).mean()),
-            "by_alpha": {
-                str(float(a)): {"low": float(low), "high": float(high)}
-                for a, low, high in zip(
-                    alphas,
-                    *np.quantile(null_shifts.mean(axis=1), (0.025, 0.975), axis=0),
-                    strict=True,
-                )
-            },
-            "shifts": {
-                p.scenario_id: {
-                    str(float(a)): [float(x) for x in null[:, i]] for i, a in enumerate(pushes)
-                }
-                for p, null in zip(chosen, nulls, strict=True)
-            },
+        "dose_response": [
+            {"alpha": alpha, "shift": shift.to_dict()}
+            for alpha, shift in dose_response(sweep, layer, **options).items()
+        ],
+        "prompt_slopes": [
+            {"scenario_id": sweep.prompts[i].scenario_id, "prompt": i, "slope": s}
+            for i, s in found.by_prompt.items()
+        ],
+        "mean_slope": found.mean.to_dict(),
+        "wrong_share": found.wrong_share.to_dict(),
+        "random": _controls(sweep, sweep.random[row], found.random)
+        | {"share_below": found.share_below, "p": found.p},
+        "shuffled": _controls(sweep, sweep.shuffled[row], found.shuffled)
+        | {"share_below": found.shuffled_share_below},
+        "instruction": {
+            "text": INSTRUCTION,
+            "shift": instruction_effect(sweep, **options).to_dict(),
         },
-        "successes": sum(judged),
+        "asymmetry": _plain(asymmetry(sweep, layer, **options)),
+        "frontier": [_plain(point) for point in frontier(sweep, **options)],
+        "recommendation": {
+            towards: _recommended(recommend(sweep, towards=towards, **options))
+            for towards in ("adding", "removing")
+        },
+        "judge": None if judge is None else judge.to_dict(),
+        "moved": sum(e["moved"] for e in moved),
+        "moved_and_coherent": sum(e["moved"] and e["coherent"] for e in moved),
+        "moved_rule": MOVED_RULE,
+        "successes": sum(e["success"] for e in judged),
         "out_of": len(judged),
         "rule": RULE,
+        "played": None,
     }
 
 
-def _succeeds(alpha: float, example: dict[str, Any], null_shifts: Float[np.ndarray, "n"]) -> bool:
-    sign = np.sign(alpha)
-    beyond_random = (sign * null_shifts < sign * example["shift"]).mean() >= 0.95
-    coherent = example["repetition"] <= MAX_REPETITION and len(example["completion"].split()) >= 10
-    return bool(sign * example["shift"] > 0 and beyond_random and coherent)
+def _example(sweep: SteeringSweep, text: SteeredText, row: int) -> dict[str, Any]:
+    completion, at = text.completion, sweep.alphas.index(text.completion.alpha)
+    shift = float(sweep.shifts[row, at, text.prompt_index])
+    coherent = text.coherence.coherent(unsteered_perplexity(sweep))
+    sign = float(np.sign(completion.alpha))
+    beyond = None
+    if sign and text.prompt_index in sweep.reporting:
+        push = sweep.pushes.index(completion.alpha)
+        null = sweep.random[row, :, push, sweep.reporting.index(text.prompt_index)]
+        beyond = bool((sign * null < sign * shift).mean() >= 0.95)
+    return {
+        "scenario_id": completion.scenario_id,
+        "prompt": completion.prompt,
+        "alpha": completion.alpha,
+        "seed": completion.seed,
+        "completion": completion.text,
+        "finished": completion.finished,
+        "coherence": text.coherence.to_dict(),
+        "repetition": round(text.coherence.repetition, 4),
+        "coherent": coherent,
+        "judged": text.judged,
+        "moved": _moved(sweep, text, sign),
+        "action_log_odds": float(sweep.log_odds[row, at, text.prompt_index]),
+        "shift": shift,
+        "success": None if not sign else bool(sign * shift > 0 and beyond and coherent),
+    }
 
 
-def _with_zero(
-    shifts: Float[np.ndarray, "n push"], alphas: Sequence[float]
-) -> Float[np.ndarray, "n alpha"]:
-    return np.insert(shifts, list(alphas).index(0.0), 0.0, axis=1)
+def _moved(sweep: SteeringSweep, text: SteeredText, sign: float) -> bool | None:
+    """Whether the judge finds the text moved from its unsteered twin the way alpha points."""
+    if not sign or text.judged is None:
+        return None
+    mine = text.completion
+    twin = next(
+        t
+        for t in sweep.texts
+        if setting_of(t) == (mine.layer, 0.0)
+        and (t.prompt_index, t.completion.seed) == (text.prompt_index, mine.seed)
+    )
+    assert twin.judged is not None
+    return bool(sign * (text.judged - twin.judged) > 0)
 
 
-def _slopes(
-    alphas: Float[np.ndarray, "alpha"], shifts: Float[np.ndarray, "*batch alpha"]
-) -> Float[np.ndarray, "*batch"]:
-    """Least-squares slope through the origin of shift on alpha."""
-    return cast(np.ndarray, (shifts * alphas).sum(axis=-1) / (alphas**2).sum())
+def _controls(
+    sweep: SteeringSweep, shifts: np.ndarray, mean_slopes: tuple[float, ...]
+) -> dict[str, Any]:
+    """Mean slopes of control directions, and the band that holds 95% of their mean shifts."""
+    if not len(shifts):
+        return {"n": 0, "mean_slopes": [], "by_alpha": {}}
+    low, high = np.quantile(shifts.mean(axis=-1), (0.025, 0.975), axis=0)
+    band = {str(a): {"low": x, "high": y} for a, x, y in zip(sweep.pushes, low, high, strict=True)}
+    return {
+        "n": len(shifts),
+        "mean_slopes": list(mean_slopes),
+        "by_alpha": {
+            str(a): {k: float(v) for k, v in band.get(str(a), {"low": 0.0, "high": 0.0}).items()}
+            for a in sweep.alphas
+        },
+    }
+
+
+def _recommended(found: Recommendation | None) -> dict[str, Any] | None:
+    return None if found is None else _plain(found) | {"works": found.works, "text": str(found)}
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and Estimates as dictionaries."""
+    if isinstance(value, Estimate):
+        return value.to_dict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(item) for name, item in vars(value).items()}
+    return list(value) if isinstance(value, tuple) else value

@@ -146,17 +146,16 @@ def sample_rows(
     new_ids: list[list[int]] = [[] for _ in rows.seeds]
     finished = [False] * len(rows.seeds)
     with _steered(model, direction, rows.alpha_of_row):
-        for step in range(max_new_tokens):
-            if step:
-                mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-                logits = last_logits(model, tokens, mask, cache=cache)[:, -1]
+        for left in reversed(range(max_new_tokens)):
             tokens = _next_tokens(logits, generators, temperature)
             for row, token in enumerate(tokens[:, 0].tolist()):
                 finished[row] = finished[row] or token in stops
                 if not finished[row]:
                     new_ids[row].append(token)
-            if all(finished):
+            if all(finished) or not left:
                 break
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+            logits = last_logits(model, tokens, mask, cache=cache)[:, -1]
     return list(zip(new_ids, finished, strict=True))
 
 

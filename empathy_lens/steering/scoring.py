@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ __all__ = ["LogProbs", "continuation_log_probs"]
 Ids = tuple[int, ...]
 LogProbs = Float[np.ndarray, "condition continuation pos"]
 BATCH_TOKENS = 3072
-HEAD_ROWS = 128
+LOGITS = 2**25
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _resumed(
     mask = torch.ones_like(tokens)
     before = early_residual(model, tokens, mask, layer=layers[0], cache=cache)
     prompts = {layers[0]: before}
-    for low, high in zip(layers, layers[1:], strict=False):
+    for low, high in pairwise(layers):
         prompts[high] = resumed_residual(model, prompts[low], layer=low, stop=high, cache=cache)
     take_rows(cache, torch.zeros(n, dtype=torch.long))
     ones = torch.ones((n, len(prompt) + texts.shape[1]), dtype=torch.long)
@@ -153,8 +154,9 @@ def _above(
     wanted_rows = (offsets + torch.tensor([r for r, _, _, _ in reads.asked])).reshape(-1)
     wanted = torch.tensor([token for _, token, _, _ in reads.asked]).repeat(len(hooks))
     out = torch.empty(len(wanted))
-    for start in range(0, len(rows), HEAD_ROWS):
-        logits = unembed(model, rows[start : start + HEAD_ROWS])
+    step = max(1, LOGITS // int(model.cfg.d_vocab))
+    for start in range(0, len(rows), step):
+        logits = unembed(model, rows[start : start + step])
         mine = (wanted_rows >= start) & (wanted_rows < start + len(logits))
         at = wanted_rows[mine].to(logits.device) - start
         log_z = logits.logsumexp(dim=-1)
@@ -170,7 +172,7 @@ def _in_full(
     n, width = texts.shape
     columns = torch.tensor([a * width + t for _, _, a, t in reads.asked])
     wanted = torch.tensor([token for _, token, _, _ in reads.asked])
-    step = max(1, HEAD_ROWS // (n * width))
+    step = max(1, LOGITS // (n * width * int(model.cfg.d_vocab)))
     for layer, conditions in hooks.items():
         found = []
         for start in range(0, len(conditions), step):
