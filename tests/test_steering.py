@@ -181,7 +181,7 @@ def test_greedy_generation_equals_one_full_pass_a_token(tiny_gemma2, direction):
 @pytest.mark.parametrize(
     ("prompts", "alphas", "options", "message"),
     [
-        ([], [], {}, "for each row"),
+        ([], [], {}, "empty list"),
         (["a"], [1.0, 2.0], {}, "for each row"),
         (["  "], [1.0], {}, "prompt"),
         (["a"], [math.inf], {}, "finite"),

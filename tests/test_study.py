@@ -63,6 +63,8 @@ def files(tmp_path_factory):
         steering_prompts=folder / "steering.json",
         hard_pairs=folder / "hard.jsonl",
         contrast_sets=folder,
+        neutral_texts=folder / "neutral.jsonl",
+        plain_questions=folder / "questions.jsonl",
     )
     save_pairs(small.pairs_train, short_pairs(SHIPPED.pairs_train, 3))
     save_pairs(small.pairs_test, short_pairs(SHIPPED.pairs_test, 2))
@@ -77,6 +79,12 @@ def files(tmp_path_factory):
         if c.situation and c.completion_id.split("-r")[1][:2] in ("01", "02")
     ]
     write_text(small.rubric, "".join(json.dumps(line) + "\n" for line in lines))
+    for name in ("neutral_texts", "plain_questions"):
+        first = getattr(SHIPPED, name).read_text().splitlines()[:6]
+        cut = [
+            {k: v[:60] if k == "text" else v for k, v in json.loads(line).items()} for line in first
+        ]
+        write_text(getattr(small, name), "".join(json.dumps(line) + "\n" for line in cut))
     prompts = json.loads(SHIPPED.steering_prompts.read_text())
     write_json(small.steering_prompts, [{**p, "prompt": p["prompt"][:60]} for p in prompts])
     return small

@@ -29,8 +29,8 @@ ALPHAS = (-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0)
 EXAMPLE_SCENARIOS = ("food_delivery", "the_listener", "the_protector")
 COHERENT = (
     f"at least {MIN_WORDS} words, at most {100 * MAX_REPETITION:.0f}% of its word triples "
-    f"repeated, and a perplexity under the unsteered model at most {MAX_PERPLEXITY_RATIO:g} times that of "
-    "unsteered texts"
+    "repeated, and a perplexity under the unsteered model at most "
+    f"{MAX_PERPLEXITY_RATIO:g} times that of unsteered texts"
 )
 RULE = (
     "The action log-odds move the way alpha points, further than under 95% of random directions of "
