@@ -41,7 +41,7 @@ from .judges import judge_quality, word_judge
 from .models import Backend, load_model, model_card
 from .runs import Run, versions
 from .steering import steering_sweep
-from .steering.examples import ALPHAS, EXAMPLE_SCENARIOS, sweep_summary
+from .steering.examples import ALPHAS, CONTROL_ALPHAS, EXAMPLE_SCENARIOS, sweep_summary
 from .types import Activations, ContrastivePair, Direction, Estimate, HookedModel
 from .validation import scores, select_layer, validate_direction
 
@@ -203,7 +203,7 @@ def run_study(
         used = [vars(p) for p in (*study.steering_prompts, *study.questions)]
         run.stage(
             "steering",
-            [inputs, used, study.neutral_texts, ALPHAS],
+            [inputs, used, study.neutral_texts, ALPHAS, CONTROL_ALPHAS],
             ["steering_examples.json"],
             lambda: _steer(study),
         )
@@ -336,7 +336,9 @@ def _steer(study: _Study) -> None:
         prompts,
         neutral_texts=study.neutral_texts,
         questions=study.questions,
+        control_alphas=CONTROL_ALPHAS,
         train=study.activations("train"),
+        n_shuffled=10,
         judge=judge,
         text_scenarios=EXAMPLE_SCENARIOS,
         seed=seed,

@@ -59,6 +59,8 @@ def dose_response(
 class Slopes:
     """Least-squares slopes through the origin of shift on alpha, nats per token and alpha.
 
+    Over the strengths at which controls were measured too, so that all are alike.
+
     ``wrong_share`` is the share of prompts that move the wrong way (slope below 0).
     ``random`` and ``shuffled`` are the controls' mean slopes; ``share_below`` the share of random
     directions whose slope is smaller, ``p`` one-sided with the observed slope counted in.
@@ -89,7 +91,7 @@ def slopes(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Sl
     """Each prompt's dose-response as one number, beside the controls'."""
     row, chosen = _layer(sweep, layer), list(sweep.reporting)
     pushes = np.array(sweep.pushes)
-    pushed = [i for i, a in enumerate(sweep.alphas) if a != 0]
+    pushed = [_alpha(sweep, a) for a in sweep.pushes]
     ours = slope(pushes, sweep.shifts[row][pushed][:, chosen].T)
     return Slopes(
         by_prompt=dict(zip(chosen, ours.tolist(), strict=True)),

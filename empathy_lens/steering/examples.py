@@ -23,9 +23,10 @@ from .log_odds import INSTRUCTION
 from .recommend import Recommendation, recommend
 from .sweep import SteeredText, SteeringSweep
 
-__all__ = ["ALPHAS", "EXAMPLE_SCENARIOS", "sweep_summary"]
+__all__ = ["ALPHAS", "CONTROL_ALPHAS", "EXAMPLE_SCENARIOS", "sweep_summary"]
 
 ALPHAS = (-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0)
+CONTROL_ALPHAS = (-8.0, -4.0, 4.0, 8.0)
 EXAMPLE_SCENARIOS = ("food_delivery", "the_listener", "the_protector")
 COHERENT = (
     f"at least {MIN_WORDS} words, at most {100 * MAX_REPETITION:.0f}% of its word triples "
@@ -58,8 +59,8 @@ def sweep_summary(
     row = sweep.layers.index(layer)
     examples = [_example(sweep, t, row) for t in sweep.texts if setting_of(t)[0] == layer]
     found = slopes(sweep, layer, **options)
-    judged = [e for e in examples if e["alpha"] != 0]
-    moved = [e for e in judged if e["moved"] is not None]
+    judged = [e for e in examples if e["success"] is not None]
+    moved = [e for e in examples if e["moved"] is not None]
     return {
         "layer": layer,
         "raw_norm": sweep.directions[layer].raw_norm,
@@ -75,7 +76,9 @@ def sweep_summary(
             {"scenario_id": sweep.prompts[i].scenario_id, "prompt": i, "slope": s}
             for i, s in found.by_prompt.items()
         ],
-        "mean_slope": found.mean.to_dict(),
+        "log_odds_slope": _by_scenario(sweep, found.by_prompt),
+        "mean_slope": found.mean.value,
+        "slope": found.mean.to_dict(),
         "wrong_share": found.wrong_share.to_dict(),
         "random": _controls(sweep, sweep.random[row], found.random)
         | {"share_below": found.share_below, "p": found.p},
@@ -92,6 +95,7 @@ def sweep_summary(
             for towards in ("adding", "removing")
         },
         "judge": None if judge is None else judge.to_dict(),
+        "judged": len(moved),
         "moved": sum(e["moved"] for e in moved),
         "moved_and_coherent": sum(e["moved"] and e["coherent"] for e in moved),
         "moved_rule": MOVED_RULE,
@@ -102,16 +106,24 @@ def sweep_summary(
     }
 
 
+def _by_scenario(sweep: SteeringSweep, slopes: dict[int, float]) -> dict[str, float]:
+    gathered: dict[str, list[float]] = {}
+    for prompt, value in slopes.items():
+        gathered.setdefault(sweep.prompts[prompt].scenario_id, []).append(value)
+    return {name: float(np.mean(values)) for name, values in gathered.items()}
+
+
 def _example(sweep: SteeringSweep, text: SteeredText, row: int) -> dict[str, Any]:
     completion, at = text.completion, sweep.alphas.index(text.completion.alpha)
     shift = float(sweep.shifts[row, at, text.prompt_index])
     coherent = text.coherence.coherent(unsteered_perplexity(sweep))
     sign = float(np.sign(completion.alpha))
-    beyond = None
-    if sign and text.prompt_index in sweep.reporting:
+    success = None
+    if completion.alpha in sweep.pushes and text.prompt_index in sweep.reporting:
         push = sweep.pushes.index(completion.alpha)
         null = sweep.random[row, :, push, sweep.reporting.index(text.prompt_index)]
-        beyond = bool((sign * null < sign * shift).mean() >= 0.95)
+        beyond_random = (sign * null < sign * shift).mean() >= 0.95
+        success = bool(sign * shift > 0 and beyond_random and coherent)
     return {
         "scenario_id": completion.scenario_id,
         "prompt": completion.prompt,
@@ -126,7 +138,7 @@ def _example(sweep: SteeringSweep, text: SteeredText, row: int) -> dict[str, Any
         "moved": _moved(sweep, text, sign),
         "action_log_odds": float(sweep.log_odds[row, at, text.prompt_index]),
         "shift": shift,
-        "success": None if not sign else bool(sign * shift > 0 and beyond and coherent),
+        "success": success,
     }
 
 
@@ -152,13 +164,14 @@ def _controls(
     if not len(shifts):
         return {"n": 0, "mean_slopes": [], "by_alpha": {}}
     low, high = np.quantile(shifts.mean(axis=-1), (0.025, 0.975), axis=0)
-    band = {str(a): {"low": x, "high": y} for a, x, y in zip(sweep.pushes, low, high, strict=True)}
     return {
         "n": len(shifts),
         "mean_slopes": list(mean_slopes),
         "by_alpha": {
-            str(a): {k: float(v) for k, v in band.get(str(a), {"low": 0.0, "high": 0.0}).items()}
-            for a in sweep.alphas
+            str(a): {"low": float(x), "high": float(y)}
+            for a, x, y in sorted(
+                [*zip(sweep.pushes, low, high, strict=True), (0.0, 0.0, 0.0)],
+            )
         },
     }
 

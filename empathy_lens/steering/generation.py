@@ -33,7 +33,7 @@ from ..types import Completion, Direction, HookedModel
 from .checks import check_alphas, check_direction, check_prompts, check_room
 from .hooks import add_direction
 
-__all__ = ["generate_steered"]
+__all__ = ["SharedRows", "generate_steered", "sample_rows"]
 
 BLOCK = 512
 
@@ -78,7 +78,7 @@ def generate_steered(
     made = []
     for start in range(0, len(prompts), batch_rows):
         part = slice(start, start + batch_rows)
-        rows = _Rows.of([encoded[p] for p in prompts[part]], alphas[part], seeds[part])
+        rows = SharedRows.of([encoded[p] for p in prompts[part]], alphas[part], seeds[part])
         written = sample_rows(
             model, rows, direction, max_new_tokens, temperature, new_tokens_only=new_tokens_only
         )
@@ -101,7 +101,7 @@ def generate_steered(
 
 
 @dataclass(frozen=True)
-class _Rows:
+class SharedRows:
     """Rows to sample, and what they share: distinct prompts, and prompts with their alpha."""
 
     prompts: list[tuple[int, ...]]
@@ -113,7 +113,7 @@ class _Rows:
     @classmethod
     def of(
         cls, encoded: Sequence[tuple[int, ...]], alphas: Sequence[float], seeds: Sequence[int]
-    ) -> _Rows:
+    ) -> SharedRows:
         prompts = list(dict.fromkeys(encoded))
         conditions = list(zip(encoded, map(float, alphas), strict=True))
         starts = list(dict.fromkeys(conditions))
@@ -132,7 +132,7 @@ class _Rows:
 
 def sample_rows(
     model: HookedModel,
-    rows: _Rows,
+    rows: SharedRows,
     direction: Direction | None,
     max_new_tokens: int,
     temperature: float,
@@ -160,14 +160,19 @@ def sample_rows(
 
 
 def _read_prompts(
-    model: HookedModel, rows: _Rows, direction: Direction | None
+    model: HookedModel, rows: SharedRows, direction: Direction | None
 ) -> tuple[KeyValueCache, Float[Tensor, "row d_vocab"], Int[Tensor, "row pos"]]:
     """A cache with every row's prompt, and the logits of each row's first new token."""
     tokens, real = pad_batch(rows.prompts, pad_id(model), side="left")
     mask = real.long()
     prompt_of_start = torch.tensor(rows.prompt_of_start)
     start_of_row = torch.tensor(rows.start_of_row)
-    if direction is not None and can_resume(model):
+    prompt_of_row = prompt_of_start[start_of_row]
+    if direction is None:
+        cache = new_cache(model, len(tokens))
+        logits = last_logits(model, tokens, mask, cache=cache)[:, -1]
+        start_of_row = prompt_of_row
+    elif can_resume(model):
         layer = direction.site.layer
         cache = new_cache(model, len(tokens))
         before = early_residual(model, tokens, mask, layer=layer, cache=cache)
@@ -188,7 +193,7 @@ def _read_prompts(
                 model, tokens[prompt_of_start], mask[prompt_of_start], cache=cache
             )[:, -1]
     take_rows(cache, start_of_row)
-    return cache, logits[start_of_row.to(logits.device)], mask[prompt_of_start][start_of_row]
+    return cache, logits[start_of_row.to(logits.device)], mask[prompt_of_row]
 
 
 def _steered(

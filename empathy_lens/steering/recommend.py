@@ -71,15 +71,16 @@ def recommend(
 
     Chosen on the sweep's prompts for choosing and every second neutral text and question; all
     figures come from the others. ``towards`` "adding" looks at positive alphas and wants a
-    positive shift, "removing" the opposite. None where no setting within the bounds moves the
-    choice the way asked. Raises InputError where no such alpha was swept.
+    positive shift, "removing" the opposite; strengths without controls are not considered. None
+    where no setting within the bounds moves the choice the way asked. Raises InputError where no
+    such alpha was swept.
     """
     if towards not in ("adding", "removing"):
         raise InputError(f"towards: expected adding or removing, got {towards!r}")
     sign = 1.0 if towards == "adding" else -1.0
-    alphas = sorted((a for a in sweep.alphas if sign * a > 0), key=abs)
+    alphas = sorted((a for a in sweep.pushes if sign * a > 0), key=abs)
     if not alphas:
-        raise InputError(f"no alpha for {towards} was swept; swept: {list(sweep.alphas)}")
+        raise InputError(f"no alpha for {towards} was swept; swept: {list(sweep.pushes)}")
     choosing = list(sweep.choosing)
     best: tuple[float, int, float] | None = None
     fine: dict[int, dict[float, float]] = {}

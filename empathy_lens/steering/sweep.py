@@ -42,11 +42,12 @@ class SteeringSweep:
 
     ``log_odds`` (nats per token) are absolute; ``random``, ``shuffled`` and ``instruction`` are
     shifts against no steering. Controls are measured on the prompts ``reporting`` alone and at
-    ``pushes``, the strengths other than 0, in order. The prompts ``choosing`` are the others.
+    ``pushes``, strengths other than 0, in rising order. The prompts ``choosing`` are the others.
     """
 
     directions: Mapping[int, Direction]
     alphas: tuple[float, ...]
+    pushes: tuple[float, ...]
     prompts: tuple[SteeringPrompt, ...]
     choosing: tuple[int, ...]
     reporting: tuple[int, ...]
@@ -61,10 +62,6 @@ class SteeringSweep:
     @property
     def layers(self) -> tuple[int, ...]:
         return tuple(self.directions)
-
-    @property
-    def pushes(self) -> tuple[float, ...]:
-        return tuple(a for a in self.alphas if a != 0)
 
     @property
     def zero(self) -> int:
@@ -84,6 +81,7 @@ def steering_sweep(
     *,
     neutral_texts: Sequence[str],
     questions: Sequence[PlainQuestion],
+    control_alphas: Sequence[float] | None = None,
     train: Activations | None = None,
     judge: Judge | None = None,
     n_random: int = 20,
@@ -101,6 +99,8 @@ def steering_sweep(
     ----------
     alphas
         Strengths in multiples of ``raw_norm``; 0 must be among them.
+    control_alphas
+        Strengths at which control directions are measured (default: all but 0).
     prompts
         The first situation of each scenario is for choosing settings, the others are for
         reporting what they do; where no scenario has two, all serve for both.
@@ -128,7 +128,10 @@ def steering_sweep(
     step = _Steps(progress, len(prompts) + len(neutral_texts) + len(questions) + 1)
 
     hooks = {k: [add_direction(d, a) for a in alphas] for k, d in by_layer.items()}
-    pushes = [a for a in alphas if a != 0]
+    asked = alphas if control_alphas is None else control_alphas
+    pushes = sorted({float(a) for a in asked} - {0.0})
+    if not pushes or not set(pushes) <= set(alphas):
+        raise InputError(f"control_alphas: expected some of {list(alphas)}, got {list(asked)}")
     controls = {k: random_controls(d, n_random, seed=seed + k) for k, d in by_layer.items()}
     n_rows = {k: len(alphas) for k in by_layer}
     if train is not None:
@@ -137,15 +140,16 @@ def steering_sweep(
     control_hooks = {
         k: [add_direction(d, a) for d in controls[k] for a in pushes] for k in by_layer
     }
+    zero = list(alphas).index(0.0)
     odds, nulls, told = [], [], []
     for index, prompt in enumerate(prompts):
         full = {k: hooks[k] + (control_hooks[k] if index in reporting else []) for k in by_layer}
         found = log_odds_by_layer(model, prompt, full)
         odds.append(np.stack([found[k][: n_rows[k]] for k in by_layer]))
         if index in reporting:
-            shifts = [found[k][n_rows[k] :] - found[k][list(alphas).index(0.0)] for k in by_layer]
+            shifts = [found[k][n_rows[k] :] - found[k][zero] for k in by_layer]
             nulls.append(np.stack(shifts).reshape(len(by_layer), -1, len(pushes)))
-        plain = found[next(iter(by_layer))][list(alphas).index(0.0)]
+        plain = found[next(iter(by_layer))][zero]
         told.append(log_odds_by_layer(model, instructed(prompt), {0: [None]})[0][0] - plain)
         step()
     damage = measure_damage(model, neutral_texts, questions, hooks, every=every, step=step)
@@ -157,6 +161,7 @@ def steering_sweep(
     return SteeringSweep(
         directions=by_layer,
         alphas=tuple(float(a) for a in alphas),
+        pushes=tuple(pushes),
         prompts=tuple(prompts),
         choosing=tuple(choosing),
         reporting=tuple(reporting),

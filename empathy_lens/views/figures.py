@@ -15,7 +15,8 @@ import plotly.graph_objects as go
 from ..errors import InputError
 from .evidence_figures import EVIDENCE_FIGURES
 from .runs import PARTS, estimate, get, numbers_of, plain, rows
-from .steering_figures import dose_response, steering_damage
+from .steering_figures import steering_damage
+from .sweep_figures import dose_response, effect_against_damage
 from .text import number_text, plotly_text
 from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, SYMBOLS, faint, new_figure
 
@@ -39,6 +40,7 @@ def run_figures(run: Mapping[str, Any]) -> dict[str, go.Figure]:
         **{name: partial(make, evidence) for name, make in EVIDENCE_FIGURES.items()},
         "eia_score_against_projection": lambda: score_against_projection(eia),
         "steering_dose_response": lambda: dose_response(steering),
+        "steering_frontier": lambda: effect_against_damage(steering),
         "steering_damage": lambda: steering_damage(steering),
     }
     drawn = {name: make() for name, make in draw.items()}

@@ -17,6 +17,7 @@ from .figures import run_figures
 from .page import security_policy, template_text
 from .report_tables import criteria, facts, run_tables
 from .runs import estimate, get, numbers_of, plain, read_run, rows
+from .steering_tables import recommendations
 from .text import estimate_text, json_island, number_text, shortened, signed_text
 from .token_sides import TokenSide, saved_side
 from .tokens_html import tokens_fragment
@@ -202,6 +203,7 @@ def _steering(steering: Any) -> dict[str, Any] | None:
         return None
     return {
         "rule": shortened(get(steering, "rule") or "", 1000),
+        "answers": [shortened(answer, 1000) for answer in recommendations(steering)],
         "random": facts(
             {k.replace("_", " "): v for k, v in numbers_of(steering, "random").items() if plain(v)}
         ),
@@ -232,6 +234,11 @@ def _completion(row: Mapping[str, Any]) -> dict[str, str]:
         measured.append("cut at the token limit")
     if isinstance(success, bool):
         measured.append("success" if success else "no success")
+    if plain(row.get("judged")):
+        measured.append(f"judged empathic {number_text(float(row['judged']), 2)}")
+    perplexity = get(row, "coherence", "perplexity")
+    if plain(perplexity):
+        measured.append(f"perplexity {number_text(float(perplexity), 1)}")
     return {
         "alpha": signed_text(float(alpha)) if plain(alpha) else number_text(alpha),
         "unsteered": "yes" if alpha == 0 else "",

@@ -21,7 +21,7 @@ OF_PART = {
         "estimators",
     },
     "eia_correlation": {"eia_score_against_projection"},
-    "steering_examples": {"steering_dose_response", "steering_damage"},
+    "steering_examples": {"steering_dose_response", "steering_frontier", "steering_damage"},
 }
 
 
