@@ -95,7 +95,8 @@ class StudyOptions:
     """What is asked of a study.
 
     ``layers`` is "all" or layer numbers; ``n_resamples`` counts bootstrap resamples, ``n_null``
-    the random directions and the permutations of the evidence, ``estimators`` are compared in it.
+    the random directions and the permutations of the evidence, ``estimators`` are compared in it;
+    ``n_controls`` the random directions that are steered beside the real one.
     """
 
     files: DataFiles
@@ -109,6 +110,7 @@ class StudyOptions:
     skip_steering: bool = False
     n_resamples: int = 10_000
     n_null: int = 1000
+    n_controls: int = 20
     estimators: tuple[str, ...] = tuple(ESTIMATORS)
     command: str = ""
 
@@ -203,7 +205,7 @@ def run_study(
         used = [vars(p) for p in (*study.steering_prompts, *study.questions)]
         run.stage(
             "steering",
-            [inputs, used, study.neutral_texts, ALPHAS, CONTROL_ALPHAS],
+            [inputs, used, study.neutral_texts, ALPHAS, CONTROL_ALPHAS, options.n_controls],
             ["steering_examples.json"],
             lambda: _steer(study),
         )
@@ -338,7 +340,8 @@ def _steer(study: _Study) -> None:
         questions=study.questions,
         control_alphas=CONTROL_ALPHAS,
         train=study.activations("train"),
-        n_shuffled=10,
+        n_random=study.options.n_controls,
+        n_shuffled=max(1, study.options.n_controls // 2),
         judge=judge,
         text_scenarios=EXAMPLE_SCENARIOS,
         seed=seed,

@@ -26,7 +26,7 @@ from empathy_lens.views.write import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = DataFiles.shipped(ROOT / "data")
-QUICK = {"n_resamples": 400, "n_null": 100, "estimators": ("mean_difference",)}
+QUICK = {"n_resamples": 400, "n_null": 100, "n_controls": 3, "estimators": ("mean_difference",)}
 RESULTS = (
     "config.json",
     "summary.json",
@@ -85,7 +85,9 @@ def files(tmp_path_factory):
             {k: v[:60] if k == "text" else v for k, v in json.loads(line).items()} for line in first
         ]
         write_text(getattr(small, name), "".join(json.dumps(line) + "\n" for line in cut))
-    prompts = json.loads(SHIPPED.steering_prompts.read_text())
+    shipped = json.loads(SHIPPED.steering_prompts.read_text())
+    # Three scenarios with two situations each: one to choose settings on, one to report on.
+    prompts = [shipped[i] for i in (0, 1, 3, 4, 9, 10)]
     write_json(small.steering_prompts, [{**p, "prompt": p["prompt"][:60]} for p in prompts])
     return small
 

@@ -92,7 +92,8 @@ def sweep_summary(
         "frontier": [_plain(point) for point in frontier(sweep, **options)],
         "recommendation": {
             towards: _recommended(recommend(sweep, towards=towards, **options))
-            for towards in ("adding", "removing")
+            for towards, sign in (("adding", 1), ("removing", -1))
+            if any(sign * push > 0 for push in sweep.pushes)
         },
         "judge": None if judge is None else judge.to_dict(),
         "judged": len(moved),

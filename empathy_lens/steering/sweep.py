@@ -123,6 +123,11 @@ def steering_sweep(
         check_direction(model, direction)
     choosing = first_of_each(prompts)
     reporting = [i for i in range(len(prompts)) if i not in choosing] or choosing
+    if len(reporting) < 3:
+        raise InputError(
+            f"prompts: expected at least three to report on, got {len(reporting)} besides the "
+            "first of each scenario; add situations"
+        )
     firsts = first_of_each(prompts, reporting)
     named = [i for i in firsts if prompts[i].scenario_id in (text_scenarios or ())]
     step = _Steps(progress, len(prompts) + len(neutral_texts) + len(questions) + 1)
