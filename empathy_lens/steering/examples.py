@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import is_dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ __all__ = ["ALPHAS", "CONTROL_ALPHAS", "EXAMPLE_SCENARIOS", "sweep_summary"]
 
 ALPHAS = (-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0)
 CONTROL_ALPHAS = (-8.0, -4.0, 4.0, 8.0)
+POLES: tuple[tuple[Literal["adding", "removing"], int], ...] = (("adding", 1), ("removing", -1))
 EXAMPLE_SCENARIOS = ("food_delivery", "the_listener", "the_protector")
 COHERENT = (
     f"at least {MIN_WORDS} words, at most {100 * MAX_REPETITION:.0f}% of its word triples "
@@ -92,7 +93,7 @@ def sweep_summary(
         "frontier": [_plain(point) for point in frontier(sweep, **options)],
         "recommendation": {
             towards: _recommended(recommend(sweep, towards=towards, **options))
-            for towards, sign in (("adding", 1), ("removing", -1))
+            for towards, sign in POLES
             if any(sign * push > 0 for push in sweep.pushes)
         },
         "judge": None if judge is None else judge.to_dict(),
