@@ -341,7 +341,7 @@ def _steer(study: _Study) -> None:
         control_alphas=CONTROL_ALPHAS,
         train=study.activations("train"),
         n_random=study.options.n_controls,
-        n_shuffled=max(1, study.options.n_controls // 2),
+        n_shuffled=max(1, study.options.n_controls // 4),
         judge=judge,
         text_scenarios=EXAMPLE_SCENARIOS,
         seed=seed,
