@@ -129,7 +129,9 @@ def test_recommend_finds_the_planted_layer_and_reports_on_other_prompts(swept):
     assert found is not None
     assert found.works
     assert (found.layer, found.alpha) == (1, 2.0)
-    assert found.alphas[0] < found.alphas[1] == 2.0
+    chosen_on = swept.shifts[1][:, list(swept.choosing)].mean(axis=1)
+    enough = [a for a, s in zip(ALPHAS, chosen_on, strict=True) if s >= chosen_on[-1] / 2]
+    assert found.alphas == (min(enough), 2.0)
     assert (found.n_choosing, found.n_reporting, found.held_out) == (3, 6, True)
     assert found.effect.n == 6
     reported = swept.shifts[1, -1, list(swept.reporting)].mean()

@@ -50,8 +50,9 @@ class Recommendation:
 
     def __str__(self) -> str:
         low, high = sorted(self.alphas)
+        strengths = f"{low:g}" if low == high else f"{low:g} to {high:g} (best {self.alpha:g})"
         return (
-            f"layer {self.layer}, alpha {low:g} to {high:g} (best {self.alpha:g}): shift "
+            f"layer {self.layer}, alpha {strengths}: shift "
             f"{self.effect} nats per token, beyond {100 * self.share_beyond:.0f}% of random "
             f"directions; neutral loss {self.loss_increase}; accuracy change "
             f"{self.accuracy_change}; a plain instruction shifts {self.instruction}. "
