@@ -40,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def sweep(args: argparse.Namespace) -> list[str]:
     """Measures, writes, and gives the lines to print."""
     files = DataFiles.shipped(ROOT / "data")
+    alphas = _numbers(args.alphas)
     train_pairs = load_pairs(files.pairs_train)
     judge = word_judge(train_pairs)
     check_writable(args.out)
@@ -54,7 +55,7 @@ def sweep(args: argparse.Namespace) -> list[str]:
         measured = steering_sweep(
             model,
             directions,
-            _numbers(args.alphas),
+            alphas,
             load_steering_prompts(files.steering_prompts),
             neutral_texts=load_neutral_texts(files.neutral_texts),
             questions=load_plain_questions(files.plain_questions),

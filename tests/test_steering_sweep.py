@@ -1,6 +1,8 @@
 """A model whose action log-odds provably follow a planted direction, swept and recommended."""
 
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +13,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from empathy_lens.activations import extract_activations
 from empathy_lens.data import load_steering_prompts
 from empathy_lens.errors import InputError
-from empathy_lens.files import write_json
+from empathy_lens.files import read_json, write_json
 from empathy_lens.models import load_model, model_card
 from empathy_lens.steering import recommend, shuffled_controls, steering_sweep
 from empathy_lens.steering.analysis import asymmetry, dose_response, effect, frontier, slopes
 from empathy_lens.steering.examples import sweep_summary
+from empathy_lens.steering.sweep import first_of_each
 from empathy_lens.types import (
     ContrastivePair,
     Direction,
@@ -36,7 +39,7 @@ OPTIONS = {"neutral_texts": TEXTS, "questions": QUESTIONS, "max_new_tokens": 6, 
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory, backend):
+def planted_folder(tmp_path_factory):
     """A Llama whose last layers do nothing and whose head reads one axis for g and against t.
 
     Adding to that axis raises the logit of ``g`` and lowers that of ``t``: the shift of the
@@ -50,7 +53,7 @@ def planted(tmp_path_factory, backend):
         num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=2048,
         tie_word_embeddings=False,
         pad_token_id=0,
         bos_token_id=1,
@@ -73,7 +76,12 @@ def planted(tmp_path_factory, backend):
     folder = tmp_path_factory.mktemp("planted")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return load_model(folder, backend=backend, device="cpu")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planted(planted_folder, backend):
+    return load_model(planted_folder, backend=backend, device="cpu")
 
 
 def axis(model, number, layer=1, norm=1.0):
@@ -292,10 +300,40 @@ def test_a_layer_or_alpha_that_was_not_swept_is_named(swept):
 
 
 def test_the_shipped_prompts_hold_out_two_thirds_for_reporting():
-    from pathlib import Path
-
-    from empathy_lens.steering.sweep import first_of_each
-
     data = Path(__file__).resolve().parents[1] / "data" / "eia_scenarios"
     prompts = load_steering_prompts(data / "steering_prompts.json")
     assert (len(prompts), len(first_of_each(prompts))) == (15, 5)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Runs experiments/steering_sweep.py with the given arguments."""
+    path = Path(__file__).resolve().parents[1] / "experiments" / "steering_sweep.py"
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", [str(path), *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(path), run_name="__main__")
+        return ended.value.code
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_script_writes_the_sweep_and_says_what_to_use(script, planted_folder, tmp_path, capsys):
+    small = ["--n-random", 2, "--n-shuffled", 2, "--n-samples", 1, "--max-new-tokens", 4]
+    small += ["--every", 64, "--layers", "1", "--alphas=-1,0,1", "--out", tmp_path]
+    assert script("--model", planted_folder, *small) == 0
+    found = read_json(tmp_path / "steering_sweep.json")
+    assert found["layers"] == [1]
+    assert len(found["examples"]) == 15
+    assert (tmp_path / "directions.safetensors").is_file()
+    printed = capsys.readouterr().out
+    assert "adding:" in printed
+    assert "Judge on held-out completions: accuracy 0.78" in printed
+
+
+def test_the_script_names_bad_strengths(script, planted_folder, tmp_path, capsys):
+    assert script("--model", planted_folder, "--alphas=much", "--out", tmp_path) == 2
+    assert "--alphas: expected numbers such as -4,0,4, got 'much'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
