@@ -188,10 +188,14 @@ def test_greedy_generation_equals_one_full_pass_a_token(tiny_gemma2, direction):
 def test_steering_new_tokens_alone_leaves_the_prompt_as_it_is(tiny_gemma2, direction):
     prompt = "A man fell."
     options = {"seeds": [0, 0], "max_new_tokens": 8, "temperature": 0.0, "new_tokens_only": True}
-    made = generate_steered(tiny_gemma2, [prompt] * 2, direction, [0.0, 2.5], **options)[1]
+    made = generate_steered(tiny_gemma2, [prompt] * 2, direction, [0.0, 20.0], **options)[1]
+    everywhere = generate_steered(
+        tiny_gemma2, [prompt], direction, [20.0], seeds=[0], max_new_tokens=8, temperature=0.0
+    )
+    assert everywhere[0].text != made.text
     ids = list(encode_prompt(tiny_gemma2, prompt))
     start = len(ids)
-    hook = add_direction(direction, 2.5, positions=slice(start, None))
+    hook = add_direction(direction, 20.0, positions=slice(start, None))
     with tiny_gemma2.hooks(fwd_hooks=[hook]), torch.no_grad():
         for _ in range(made.n_new_tokens):
             ids.append(int(tiny_gemma2(torch.tensor([ids]))[0, -1].argmax()))
