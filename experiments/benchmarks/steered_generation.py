@@ -1,6 +1,6 @@
 """How fast is steered sampling? Against batched unsteered `generate`, and the usual serial way.
 
-    python experiments/benchmarks/steered_generation.py --json [--repeats 3] [--layer N] [--cpu-time]
+    python experiments/benchmarks/steered_generation.py --json [--repeats 3] [--cpu-time]
 
 36 rows (3 prompts x 4 alphas x 3 samples) x 40 new tokens on the embedded model. Ratios are medians
 over repeats of runs made side by side:
