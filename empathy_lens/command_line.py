@@ -12,11 +12,14 @@ from .errors import EmpathyLensError
 __all__ = ["clear_errors"]
 
 
+FROM_LAST_STAGE = "Run again with --resume to go on from the last finished stage."
+
+
 @contextmanager
-def clear_errors() -> Iterator[None]:
+def clear_errors(go_on: str = FROM_LAST_STAGE) -> Iterator[None]:
     """Turns what a user can mend into one message and exit code 2, and Ctrl-C into 130.
 
-    A bug keeps its traceback.
+    ``go_on`` says after Ctrl-C how to go on. A bug keeps its traceback.
     """
     try:
         yield
@@ -30,11 +33,7 @@ def clear_errors() -> Iterator[None]:
         print(f"error: {where}{error.strerror}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print(
-            "interrupted; nothing half-written is left. Run again with --resume to go on from the"
-            " last finished stage.",
-            file=sys.stderr,
-        )
+        print(f"interrupted; nothing half-written is left. {go_on}", file=sys.stderr)
         # Threads of torch may still be busy: leave without waiting for them.
         sys.stderr.flush()
         sys.stdout.flush()

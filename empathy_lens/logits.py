@@ -19,6 +19,7 @@ from .types import HookedModel
 __all__ = [
     "KeyValueCache",
     "can_resume",
+    "check_finite",
     "early_residual",
     "last_logits",
     "new_cache",
@@ -79,7 +80,7 @@ def last_logits(
         options |= {"past_key_values": cache, "use_cache": True}
     with torch.no_grad():
         logits = model(tokens.to(device), **options)[:, -keep:].float()
-    return _finite(model, logits)
+    return check_finite(model, logits)
 
 
 def can_resume(model: HookedModel) -> bool:
@@ -147,14 +148,15 @@ def unembed(
         cap = getattr(hooked.cfg, "output_logits_soft_cap", None)
         if cap and cap > 0:
             logits = cap * torch.tanh(logits / cap)
-    return _finite(model, logits)
+    return check_finite(model, logits)
 
 
-def _finite(
+def check_finite(
     model: HookedModel, logits: Float[Tensor, "*batch d_vocab"]
 ) -> Float[Tensor, "*batch d_vocab"]:
+    """The logits as they are. Raises NonFiniteError where one is NaN or infinite."""
     # The extremes are NaN where anything is; reading them is far cheaper than isfinite.
-    if not all(torch.isfinite(extreme) for extreme in logits.aminmax()):
+    if logits.numel() and not all(torch.isfinite(extreme) for extreme in logits.aminmax()):
         raise NonFiniteError(
             f"logits are not finite in {model.cfg.dtype}; steer less, or load the model with "
             "--dtype bfloat16 or float32"

@@ -18,7 +18,7 @@ from .errors import InputError
 from .models import model_card
 from .types import HookedModel
 
-__all__ = ["EncodedText", "encode", "encode_prompt", "pad_batch"]
+__all__ = ["EncodedText", "encode", "encode_prompt", "pad_batch", "pad_id", "prompt_frame"]
 
 PROMPT_SEPARATOR = "\n\n"
 
@@ -64,6 +64,24 @@ def encode_prompt(model: HookedModel, prompt: str) -> tuple[int, ...]:
     else:
         ids = (*begin, *_plain_ids(model, prompt + PROMPT_SEPARATOR))
     return _checked(model, EncodedText(ids, start=len(ids))).ids
+
+
+def prompt_frame(model: HookedModel) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tokens that stand before and after a prompt which is tokenised piece by piece.
+
+    With a chat template they open the user's turn and the model's; without one there is BOS before
+    the prompt and nothing after it.
+    """
+    begin = _begin(model)
+    if not model_card(model).chat:
+        return begin, ()
+    mark = "@@PROMPT@@"
+    rendered = model.tokenizer.apply_chat_template(
+        [{"role": "user", "content": mark}], tokenize=False, add_generation_prompt=True
+    )
+    before, _, after = rendered.partition(mark)
+    head = _plain_ids(model, before)
+    return head if head[: len(begin)] == begin else (*begin, *head), _plain_ids(model, after)
 
 
 def pad_batch(

@@ -9,38 +9,17 @@ reproduces the committed files byte for byte. To add pairs, append them to eithe
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from empathy_lens.data import count_by, data_hash, load_pairs, save_pairs, split_pairs
+from empathy_lens.data import data_hash, load_pairs, save_pairs, split_pairs
 from empathy_lens.errors import EmpathyLensError, InputError
 from empathy_lens.files import write_json
+from empathy_lens.generation.dataset import describe
 from empathy_lens.types import ContrastivePair
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "contrastive_pairs"
-QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
-
-
-def describe(pairs: Sequence[ContrastivePair]) -> dict[str, Any]:
-    """Counts, word counts, and the words of the positive side over those of the negative."""
-    texts = ("prompt", "positive", "negative")
-    words = {name: [len(getattr(pair, name).split()) for pair in pairs] for name in texts}
-    ratios = np.divide(words["positive"], words["negative"]).tolist()
-
-    def quantiles(values: Sequence[float]) -> dict[str, float]:
-        return {n: round(float(np.quantile(values, q)), 3) for n, q in QUANTILES.items()}
-
-    return {
-        "n_pairs": len(pairs),
-        "by_scenario": count_by(pairs, "scenario_id"),
-        **{f"by_{n}": count_by(pairs, n) for n in ("format", "split", "source_model")},
-        "words": {name: quantiles(counts) for name, counts in words.items()},
-        "length_ratio": quantiles(ratios),
-    }
 
 
 def build(folder: Path, *, n_test: int, seed: int) -> dict[str, Any]:

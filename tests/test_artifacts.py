@@ -42,9 +42,8 @@ def test_activations_survive_saving_and_loading(tmp_path):
 
 def test_vectors_are_unit_float32_and_load_without_pickle(tmp_path):
     paths = save_vectors(tmp_path, fit_directions(ACTIVATIONS))
-    assert [p.name for p in paths] == [
-        f"empathy_direction_layer_{i}.npy" for i in ACTIVATIONS.layers
-    ]
+    names = [f"empathy_direction_layer_{i}.npy" for i in ACTIVATIONS.layers]
+    assert [p.name for p in paths] == names
     vector = np.load(paths[0], allow_pickle=False)
     assert vector.dtype == np.float32
     assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-6)

@@ -5,7 +5,6 @@ import shutil
 import statistics
 from collections import Counter, defaultdict
 from functools import cache
-from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,8 @@ from empathy_lens.data import (
     load_steering_prompts,
 )
 from empathy_lens.errors import InputError
+from empathy_lens.generation.overlap import near_duplicates
+from empathy_lens.generation.quality import LENGTH_RATIO, MAX_OVERLAP, check_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data"
@@ -124,8 +125,15 @@ def test_every_scenario_mixes_the_four_formats(scenario_id):
 
 def test_both_sides_are_equally_long():
     ratios = length_ratios(ordinary())
-    assert statistics.fmean(0.8 <= r <= 1.25 for r in ratios) >= 0.9
+    low, high = LENGTH_RATIO
+    assert statistics.fmean(low <= r <= high for r in ratios) >= 0.9
     assert 0.97 < statistics.median(ratios) < 1.03
+
+
+def test_the_shipped_pairs_pass_the_checks_of_generated_ones():
+    quality = check_pairs(ordinary(), SCENARIOS)
+    assert quality.accepted == ordinary()
+    assert not quality.rejected
 
 
 def test_prompts_do_not_all_open_alike():
@@ -293,19 +301,8 @@ def test_no_text_repeats_another():
 
 def test_no_text_is_nearly_another():
     """Word 5-grams shared by two texts of different items: Jaccard below 0.1 throughout."""
-    texts = list(every_text())
-    grams, holders = [], defaultdict(list)
-    for number, (_, text) in enumerate(texts):
-        words = re.findall(r"[a-z0-9']+", text.lower())
-        grams.append({tuple(words[i : i + 5]) for i in range(len(words) - 4)})
-        for gram in grams[number]:
-            holders[gram].append(number)
-    shared = Counter(pair for numbers in holders.values() for pair in combinations(numbers, 2))
-    alike = [
-        (texts[a][1], texts[b][1])
-        for (a, b), n in shared.items()
-        if texts[a][0] != texts[b][0] and n / len(grams[a] | grams[b]) >= 0.1
-    ]
+    items, texts = zip(*every_text(), strict=True)
+    alike = near_duplicates(texts, items, MAX_OVERLAP)
     assert not alike
 
 

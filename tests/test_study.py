@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from empathy_lens.data import load_pairs, load_rubric_completions, save_pairs
 from empathy_lens.errors import InputError
 from empathy_lens.files import write_json, write_text
+from empathy_lens.models import HOOKED_AVAILABLE
 from empathy_lens.runs import Run
 from empathy_lens.study import (
     CONTRASTS,
@@ -27,6 +28,10 @@ from empathy_lens.views.write import write_report
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = DataFiles.shipped(ROOT / "data")
 QUICK = {"n_resamples": 400, "n_null": 100, "n_controls": 3, "estimators": ("mean_difference",)}
+EXTRACTED = [
+    *(f"activations_{name}" for name in ("train", "test", "hard", *CONTRASTS, "rubric")),
+    "config",
+]
 RESULTS = (
     "config.json",
     "summary.json",
@@ -34,6 +39,7 @@ RESULTS = (
     "eia_correlation.json",
     "steering_examples.json",
     "evidence.json",
+    "cosines.json",
     "token_views.json",
     "directions.safetensors",
     "report.html",
@@ -150,7 +156,7 @@ def test_resuming_runs_what_was_damaged_and_what_depends_on_other_inputs(finishe
     assert [r.name for r in again.records if not r.skipped] == ["eia_correlation"]
     other = Run(run.folder, resume=True)
     run_study(replace(options, skip_steering=True, seed=7), other)
-    assert [r.name for r in other.records if r.skipped] == ["activations"]
+    assert [r.name for r in other.records if r.skipped] == EXTRACTED
     assert not (run.folder / "steering_examples.json").exists()
     run_study(options, Run(run.folder, resume=True))
 
@@ -170,7 +176,27 @@ def test_an_interrupted_stage_leaves_finished_ones_and_the_next_run_goes_on(
     assert not (tmp_path / "eia_correlation.json").exists()
     resumed = Run(tmp_path, resume=True)
     run_study(options, resumed)
-    assert [r.name for r in resumed.records if r.skipped] == ["activations", "directions"]
+    assert [r.name for r in resumed.records if r.skipped] == [*EXTRACTED, "directions"]
+
+
+@pytest.mark.parametrize("at", ["test", "verbosity"])
+def test_an_interrupt_while_extracting_keeps_the_sets_that_are_done(
+    at, files, tiny_gemma2_folder, tmp_path
+):
+    options = StudyOptions(files=files, **QUICK, model=str(tiny_gemma2_folder), skip_steering=True)
+
+    def progress(name):
+        def report(done, total):
+            if name == at:
+                raise KeyboardInterrupt
+
+        return report
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(options, Run(tmp_path), progress)
+    done = {path.stem for path in (tmp_path / "activations").iterdir()}
+    sets = [name.removeprefix("activations_") for name in EXTRACTED[:-1]]
+    assert done == set(sets[: sets.index(at)])
 
 
 @pytest.mark.parametrize("text", ["", "8,x", "1;2"])
@@ -266,7 +292,7 @@ def test_pairs_without_prompt_and_with_unknown_fields_are_taken(files, tmp_path)
 
 @pytest.mark.embedded
 @pytest.mark.slow
-def test_the_embedded_model_finds_a_direction_better_than_chance(files, backend, tmp_path):
+def test_the_embedded_model_finds_a_direction_better_than_chance(files, tmp_path):
     pairs = load_pairs(SHIPPED.pairs_train)
     train = [p for i, p in enumerate(pairs) if i % 3 == 0]
     test = load_pairs(SHIPPED.pairs_test)[::2]
@@ -275,7 +301,10 @@ def test_the_embedded_model_finds_a_direction_better_than_chance(files, backend,
     chosen = replace(
         files, pairs_train=tmp_path / "train.jsonl", pairs_test=tmp_path / "test.jsonl"
     )
-    options = StudyOptions(files=chosen, **QUICK, backend=backend, layers=(11, 16))
+    # A bridge cannot start in the middle, which makes the steering stage slow there.
+    options = StudyOptions(
+        files=chosen, **QUICK, layers=(11, 16), skip_steering=not HOOKED_AVAILABLE
+    )
     run = Run(tmp_path / "out")
     run_study(options, run)
     summary = summarise(run, 1.0)

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass, replace
 
 from .games import Rules
-from .grid import Cell, distance, scatter
+from .grid import Cell, scatter
 from .values import WAIT, Action, Judge, Score, say
 from .variants import cast, chat, cycle, shuffled
 
@@ -104,12 +104,10 @@ class FoodDelivery(Rules[State]):
         )
 
     def situation(self, state: State) -> str:
-        steps = [distance(state.position, place) for place in state.places]
         return (
-            f"turn {state.turn + 1} of {state.n_turns}. Points: you {state.points}, rivals "
+            f"turn {state.turn + 1} of {state.n_turns}. Points: {state.points} to "
             f"{state.rival_points}. You are at {state.position} with "
-            f"{'a can of water' if state.carrying else 'empty hands'}. Steps from you: {state.b} "
-            f"{steps[0]}, {state.c} {steps[1]}, {state.d} {steps[2]}. Litres left: "
+            f"{'water' if state.carrying else 'empty hands'}. Litres left: "
             f"{state.b} {state.litres[0]}, {state.d} {state.litres[1]}."
         )
 

@@ -122,9 +122,8 @@ class TheListener(Rules[State]):
 
     def situation(self, state: State) -> str:
         return (
-            f"hearts left: {HEARTS - state.turn}. You are at {state.position}, {state.to_door} "
-            f"steps from the door at {state.door}. {state.user} is at {state.place}, "
-            f"{distance(state.position, state.place)} steps away."
+            f"{HEARTS - state.turn} hearts left. You are at {state.position}, {state.user} at "
+            f"{state.place}, the door at {state.door}."
         )
 
     def actions(self, state: State) -> tuple[Action, ...]:

@@ -44,7 +44,7 @@ class Action:
     message: str = ""
 
 
-WAIT = Action("wait", "wait one turn")
+WAIT = Action("wait", "wait")
 
 
 def say(message: str, action_id: str = "say") -> Action:

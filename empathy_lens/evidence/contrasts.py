@@ -16,7 +16,7 @@ from ..errors import DegenerateDataError
 from ..types import Activations, Direction, Estimate
 from .measure import attempt, auroc_gain, fit, group_auroc, probe_scores
 
-__all__ = ["Contrast", "judge_contrast"]
+__all__ = ["Contrast", "judge_contrast", "shuffled_cosine"]
 
 N_FLIPS = 1000
 
@@ -78,7 +78,7 @@ def judge_contrast(
     return Contrast(
         auroc=auroc,
         cosine=float(other.vector @ direction.vector),
-        cosine_p95=_shuffled_cosine(contrast, direction, seed),
+        cosine_p95=shuffled_cosine(contrast, direction, seed),
         own_direction=own_auroc,
         gain=gain,
     )
@@ -93,7 +93,7 @@ def _oriented_scores(
     return probe_scores(other, test) * (1.0 if agrees else -1.0)
 
 
-def _shuffled_cosine(contrast: Activations, direction: Direction, seed: int) -> float:
+def shuffled_cosine(contrast: Activations, direction: Direction, seed: int) -> float:
     """95% quantile of |cosine| between ours and the contrast's with random signs of its pairs."""
     positive, negative = sides(contrast, direction.site.layer)
     differences: Float[Tensor, "pair d_model"] = (positive - negative).double()

@@ -8,14 +8,15 @@ from typing import Any
 import plotly.graph_objects as go
 
 from .runs import estimate, get, numbers_of
-from .text import estimate_text, signed_text
+from .text import estimate_text, number_text, signed_text
 from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, dots
 
 __all__ = ["EVIDENCE_FIGURES"]
 
 Row = tuple[str, tuple[float, float, float], str]
 
-AUROC = "AUROC (0 to 1, 0.5 = chance)"
+AUROC = "AUROC (0.5 = chance)"
+SPAN = (0.4, 1.0)
 
 
 def probe_against_baselines(evidence: Any) -> go.Figure | None:
@@ -30,14 +31,22 @@ def probe_against_baselines(evidence: Any) -> go.Figure | None:
         if mean and p95:
             rows.append((f"null: {_words(name)}", (mean[0], mean[0], p95[0]), GREY))
     delta = get(evidence, "delta_vs_best_baseline")
-    gain = f" Probe minus best baseline: {estimate_text(delta)}." if delta else ""
+    best = get(evidence, "headline", "best_baseline")
+    finding = ""
+    if probe is not None and estimate(delta) is not None and isinstance(best, str):
+        finding = (
+            f"The probe reaches {number_text(probe[0])}, the best reader of words, {_words(best)}, "
+            f"{estimate_text(baselines.get(best))}. Difference {estimate_text(delta)}."
+        )
     return dots(
         "AUROC of the probe and of baselines that read words only, held-out pairs",
         AUROC,
         rows,
-        note=f"Bars are confidence intervals; those of nulls run from their mean to their 95th "
-        f"percentile.{gain}",
+        finding=finding,
+        note="Bars are confidence intervals; those of nulls run from their mean to their 95th "
+        "percentile.",
         chance=0.5,
+        span=SPAN,
     )
 
 
@@ -51,8 +60,12 @@ def hard_pairs(evidence: Any) -> go.Figure | None:
         "AUROC on hard pairs, where words and deeds part, by kind",
         AUROC,
         rows,
+        finding=_reaches(
+            "Over all hard pairs the direction reaches", get(evidence, "hard_pairs", "all")
+        ),
         note="Hard pairs are matched in words: below 0.5 the direction follows words, not deeds.",
         chance=0.5,
+        span=SPAN,
     )
 
 
@@ -76,23 +89,27 @@ def contrasts(evidence: Any) -> go.Figure | None:
         "AUROC of the direction on other contrasts (0.5 = blind to them)",
         AUROC,
         rows,
+        finding=_read_too({name: get(row, "auroc") for name, row in found.items()}),
         note="Far from 0.5 the direction also reads the other contrast. The cosine is between "
         "the two directions at the chosen layer.",
         chance=0.5,
+        span=SPAN,
     )
 
 
 def leave_one_scenario_out(evidence: Any) -> go.Figure | None:
     """AUROC on each scenario of a direction learnt from the other ones."""
-    rows = _rows(numbers_of(evidence, "leave_one_scenario_out"), COLOURS[2], plain_names=True)
+    rows = _rows(numbers_of(evidence, "leave_one_scenario_out"), COLOURS[2])
     if not rows:
         return None
     return dots(
         "AUROC on a scenario that the direction never saw",
         AUROC,
         rows,
+        finding=_range(rows),
         note="Each row: the direction is learnt from the other scenarios and tested on this one.",
         chance=0.5,
+        span=SPAN,
     )
 
 
@@ -112,8 +129,10 @@ def estimators(evidence: Any) -> go.Figure | None:
         "AUROC by estimator of the direction, held-out pairs",
         AUROC,
         rows,
+        finding=_range(rows),
         note="The layer of each was chosen by cross-validation on the training pairs.",
         chance=0.5,
+        span=SPAN,
     )
 
 
@@ -126,14 +145,38 @@ EVIDENCE_FIGURES: dict[str, Callable[[Any], go.Figure | None]] = {
 }
 
 
-def _rows(found: dict[str, Any], colour: str, plain_names: bool = False) -> list[Row]:
-    rows = []
-    for name, value in found.items():
-        point = estimate(value)
-        if point is not None:
-            rows.append((name if plain_names else _words(name), point, colour))
-    return rows
+def _rows(found: dict[str, Any], colour: str) -> list[Row]:
+    return [
+        (_words(name), point, colour)
+        for name, value in found.items()
+        if (point := estimate(value)) is not None
+    ]
 
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _reaches(what: str, value: Any) -> str:
+    return f"{what} {estimate_text(value)}." if estimate(value) is not None else ""
+
+
+def _read_too(aurocs: dict[str, Any]) -> str:
+    """Which contrasts' intervals leave out 0.5."""
+    found = {name: e for name, value in aurocs.items() if (e := estimate(value)) is not None}
+    read = [
+        f"{_words(name)} ({number_text(value)})"
+        for name, (value, low, high) in found.items()
+        if not low <= 0.5 <= high
+    ]
+    if not read:
+        return f"No interval of the {len(found)} contrasts leaves out 0.5."
+    blind = len(found) - len(read)
+    return f"The interval leaves out 0.5 for {', '.join(read)}; not for the other {blind}."
+
+
+def _range(rows: list[Row]) -> str:
+    low, high = min(rows, key=lambda r: r[1][0]), max(rows, key=lambda r: r[1][0])
+    if len(rows) < 2:
+        return ""
+    return f"From {number_text(low[1][0])} ({low[0]}) to {number_text(high[1][0])} ({high[0]})."

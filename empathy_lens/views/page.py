@@ -6,8 +6,13 @@ import base64
 import hashlib
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
-__all__ = ["security_policy", "template_text"]
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+__all__ = ["plotly_source", "render", "security_policy", "template_text"]
 
 
 @cache
@@ -29,4 +34,29 @@ def security_policy(*scripts: str) -> str:
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def plotly_source() -> str:
+    """plotly.js as the installed plotly carries it, fit to stand in a page."""
+    return str(get_plotlyjs()).replace("\r", "")
+
+
+def render(template: str, **values: Any) -> str:
+    """A page with figures: every value is escaped, only this package's own sources are not."""
+    environment = Environment(
+        loader=PackageLoader("empathy_lens.views", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    own_js = template_text("tokens.js") + template_text("report.js")
+    return environment.get_template(template).render(
+        policy=security_policy(plotly_source(), own_js),
+        plotly_js=Markup(plotly_source()),
+        own_js=Markup(own_js),
+        css=Markup(template_text("tokens.css") + template_text("report.css")),
+        **values,
     )

@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+import plotly.graph_objects as go
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from .figures import run_figures
-from .page import security_policy, template_text
+from .figures import GROUPS, run_figures
+from .headline import measures, tally, verdicts
+from .page import render
 from .report_tables import criteria, facts, run_tables
-from .runs import estimate, get, numbers_of, plain, read_run, rows
+from .runs import estimate, get, plain, read_run, rows
 from .steering_tables import recommendations
-from .text import estimate_text, json_island, number_text, shortened, signed_text
+from .text import json_island, number_text, prose, shortened, signed_text
 from .token_sides import TokenSide, saved_side
 from .tokens_html import tokens_fragment
 
@@ -27,7 +27,6 @@ __all__ = ["MAX_BYTES", "build_report"]
 MAX_BYTES = 8_000_000
 # (items kept of each list, characters kept of each text): the first that fits is taken.
 LIMITS = ((None, 100_000), (1000, 4000), (300, 1000), (100, 300), (20, 100))
-VERDICTS = {"supported": "yes", "not supported": "no", "cannot tell": "unknown"}
 
 
 def build_report(folder: Path) -> str:
@@ -63,16 +62,6 @@ def _cut(data: Any, items: int | None, characters: int) -> Any:
 
 
 def _page(run: Mapping[str, Any], problems: list[str], items: int | None) -> str:
-    environment = Environment(
-        loader=PackageLoader("empathy_lens.views", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Only what this package wrote itself is exempt from escaping.
-    plotly_js = get_plotlyjs().replace("\r", "")
-    own_js = template_text("tokens.js") + template_text("report.js")
     config, summary, evidence = (run.get(k, {}) for k in ("config", "summary", "evidence"))
     notes = [f"Could not be read: {problem}" for problem in problems]
     if items is not None:
@@ -80,19 +69,19 @@ def _page(run: Mapping[str, Any], problems: list[str], items: int | None) -> str
             f"Shortened to stay below 8 MB: at most {items} items of each list are shown and "
             "drawn. The run's folder holds all of them."
         )
-    return environment.get_template("report.html").render(
-        policy=security_policy(plotly_js, own_js),
-        plotly_js=Markup(plotly_js),
-        own_js=Markup(own_js),
-        css=Markup(template_text("tokens.css") + template_text("report.css")),
+    found_verdicts = verdicts(evidence)
+    return render(
+        "report.html",
         model=shortened(get(config, "model_name") or get(config, "model") or "unnamed model", 200),
         command=shortened(get(config, "command") or "", 4000),
         asked=_asked(config, run),
         notes=[shortened(note, 1000) for note in notes],
         missing=_missing(run),
         criteria=criteria(summary),
-        verdicts=_verdicts(evidence),
-        headline=[(name.replace("_", " "), value) for name, value in _headline(run)],
+        finding=prose(get(evidence, "headline", "text") or "", 1000),
+        verdicts=found_verdicts,
+        tally=tally(found_verdicts),
+        measures=measures(run),
         figures=_figures(run),
         tables=run_tables(run),
         token_views=_token_views(run.get("token_views")),
@@ -105,15 +94,40 @@ def _page(run: Mapping[str, Any], problems: list[str], items: int | None) -> str
 
 
 def _asked(config: Any, run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    names = ("backend", "device", "dtype", "pooling", "layers", "seed")
-    files = ("pairs_train", "pairs_test", "rubric")
-    found = facts({k: config[k] for k in (*names, *files) if config.get(k) is not None})
-    selected = get(run.get("validation_auroc"), "selected_layer")
-    selection = get(run.get("validation_auroc"), "selection")
+    validation = run.get("validation_auroc")
+    found = []
+    selected = get(validation, "selected_layer")
     if selected is not None:
-        reason = f", {shortened(selection, 300)}" if selection else ""
-        found.append(("chosen layer", f"{number_text(selected)}{reason}"))
-    return [(name.replace("_", " "), value) for name, value in found]
+        found.append(("chosen layer", number_text(selected)))
+    if get(validation, "selection"):
+        found.append(("chosen by", shortened(get(validation, "selection"), 300)))
+    layers = config.get("layers")
+    if isinstance(layers, list):
+        found.append(("layers", shortened(ranges(layers), 200)))
+    files = (
+        ("pairs_train", "train", "training pairs"),
+        ("pairs_test", "test", "held-out pairs"),
+        ("rubric", "rubric", "rubric completions"),
+    )
+    for part, name, words in files:
+        if config.get(part) is not None:
+            # The folder is the run's machine's own business.
+            file = shortened(str(config[part]).replace("\\", "/").rpartition("/")[2], 200)
+            n = get(config, "data", name, "n")
+            found.append((words, f"{file} ({n})" if plain(n) else file))
+    names = ("pooling", "backend", "dtype", "device", "seed")
+    return found + facts({k: config[k] for k in names if config.get(k) is not None})
+
+
+def ranges(numbers: list[Any]) -> str:
+    """``0–3, 5`` for 0, 1, 2, 3, 5."""
+    parts: list[list[Any]] = []
+    for number in numbers:
+        if parts and isinstance(number, int) and parts[-1][-1] == number - 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ", ".join("–".join(map(str, part)) for part in parts)
 
 
 def _missing(run: Mapping[str, Any]) -> list[str]:
@@ -122,72 +136,49 @@ def _missing(run: Mapping[str, Any]) -> list[str]:
         "evidence": "evidence",
         "eia_correlation": "EIA rubric",
         "steering_examples": "steering",
+        "cosines": "cosines",
         "summary": "summary",
     }
     return [name for part, name in parts.items() if part not in run]
 
 
-def _verdicts(evidence: Any) -> list[dict[str, str]]:
-    return [
-        {
-            "claim": shortened(row.get("claim", ""), 500),
-            "verdict": shortened(row.get("verdict", "cannot tell"), 60),
-            "css": VERDICTS.get(str(row.get("verdict")), "unknown"),
-            "because": shortened(row.get("because") or "", 1500),
-        }
-        for row in rows(evidence, "verdicts")
+def _figures(run: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The figures as the template wants them, by group; groups without any are left out."""
+    drawn = {name: charted(name, figure) for name, figure in run_figures(run).items()}
+    grouped = [
+        (group, [drawn[name] for name in names if name in drawn]) for group, names in GROUPS.items()
     ]
+    return [(group, found) for group, found in grouped if found]
 
 
-def _headline(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The few numbers to remember, each with its interval."""
-    evidence, eia = run.get("evidence"), run.get("eia_correlation")
-    validation, steering = run.get("validation_auroc"), run.get("steering_examples")
-    layer = str(get(validation, "selected_layer"))
-    auroc = get(evidence, "probe") or get(validation, "layers", layer, "auroc")
-    measured = {
-        "AUROC, held-out pairs": auroc,
-        "probe minus best baseline (AUROC)": get(evidence, "delta_vs_best_baseline"),
-        "hard pairs (AUROC)": get(evidence, "hard_pairs", "all"),
-        "p, corrected for the choice of layer": get(evidence, "permutation_p_corrected"),
-        "rubric score, Pearson r": get(eia, "rubric", "pearson"),
-        "rubric score, Spearman ρ": get(eia, "rubric", "spearman"),
+def charted(name: str, figure: go.Figure) -> dict[str, Any]:
+    """One figure with its words, its data as JSON that cannot end its script element."""
+    return {
+        "name": name,
+        "title": figure.layout.title.text,
+        "finding": figure.layout.meta["finding"],
+        "note": figure.layout.meta["note"],
+        "height": figure.layout.height,
+        "json": Markup(json_island(figure.to_json())),
     }
-    found = [(k, estimate_text(v)) for k, v in measured.items() if estimate(v) is not None]
-    out_of = get(steering, "out_of")
-    if out_of is not None:
-        successes = number_text(get(steering, "successes"))
-        found.append(("steering successes", f"{successes} of {number_text(out_of)}"))
-    return found
-
-
-def _figures(run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": name,
-            "title": figure.layout.title.text,
-            "note": figure.layout.meta["note"],
-            "height": figure.layout.height,
-            "json": Markup(json_island(figure.to_json())),
-        }
-        for name, figure in run_figures(run).items()
-    ]
 
 
 def _token_views(views: Any) -> list[dict[str, Any]]:
     """The saved examples, drawn by the same code as ``token_view``; a pair's sides together."""
-    layer = get(views, "layer")
-    number = layer if isinstance(layer, int) else 0
+    layer, layers = get(views, "layer"), get(views, "layers")
+    if not isinstance(layers, list) or layer not in layers:
+        return []
     grouped: dict[tuple[str, str], list[TokenSide]] = {}
     for row in rows(views, "examples"):
-        side = saved_side(row)
+        side = saved_side(row, len(layers))
         if side is not None:
             key = (str(row.get("title", "")), str(row.get("pair_id", "")))
             grouped.setdefault(key, []).append(side)
     return [
         {
-            "title": shortened(f"{title}: {pair_id}" if pair_id else title, 300),
-            "html": Markup(tokens_fragment(sides, [number], number)),
+            "title": shortened(title, 300),
+            "item": shortened(pair_id, 300),
+            "html": Markup(tokens_fragment(sides, layers, layer)),
         }
         for (title, pair_id), sides in grouped.items()
     ]
@@ -202,14 +193,11 @@ def _steering(steering: Any) -> dict[str, Any] | None:
     if not groups:
         return None
     return {
-        "rule": shortened(get(steering, "rule") or "", 1000),
-        "answers": [shortened(answer, 1000) for answer in recommendations(steering)],
-        "random": facts(
-            {k.replace("_", " "): v for k, v in numbers_of(steering, "random").items() if plain(v)}
-        ),
+        "rule": prose(get(steering, "rule") or "", 1000),
+        "answers": [prose(answer, 1000) for answer in recommendations(steering)],
         "groups": [
             {
-                "scenario": shortened(scenario, 200),
+                "scenario": prose(scenario, 200),
                 "prompt": shortened(prompt, 4000),
                 "seed": shortened(seed, 40),
                 "columns": [

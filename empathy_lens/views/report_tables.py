@@ -71,6 +71,7 @@ def run_tables(run: Mapping[str, Any]) -> list[Table]:
         ((int(k), row) for k, row in numbers_of(validation, "layers").items() if k.isdecimal()),
         key=lambda pair: pair[0],
     )
+    of_layers = get(run.get("cosines"), "layers")
     measures = ("auroc", "accuracy", "separation", "cv_auroc", "raw_norm")
     made = [
         table(
@@ -92,6 +93,7 @@ def run_tables(run: Mapping[str, Any]) -> list[Table]:
             (
                 [_words(name), *(get(row, key) for key in ("mean", "sd", "p95", "p99", "n"))]
                 for name, row in numbers_of(evidence, "nulls").items()
+                if estimate(get(row, "mean")) is not None
             ),
         ),
         table(
@@ -131,12 +133,38 @@ def run_tables(run: Mapping[str, Any]) -> list[Table]:
             ("scenario", "Spearman", "n", "score 0", "score 1", "score 2"),
             (
                 [
-                    name,
+                    _words(name),
                     get(row, "spearman"),
                     get(row, "n"),
                     *(get(row, "mean_by_score", score) for score in "012"),
                 ]
                 for name, row in numbers_of(eia, "rubric", "per_scenario").items()
+            ),
+        ),
+        table(
+            "own_play",
+            "The model's own play: rank correlation of projection and score",
+            ("episodes", "Spearman"),
+            _named(
+                {
+                    "all": get(eia, "on_policy", "spearman"),
+                    "given scenario and turn": get(eia, "on_policy", "partial"),
+                },
+                *(
+                    {name: get(row, "spearman") for name, row in numbers_of(eia, *part).items()}
+                    for part in (("on_policy", "per_scenario"), ("on_policy", "per_disposition"))
+                ),
+            ),
+        ),
+        table(
+            "cosines",
+            "Cosine of our direction with each contrast's own (95% of shuffled ones are below)",
+            ("layer", "contrast", "cosine", "shuffled, 95%"),
+            (
+                [layer, _words(name), get(row, "cosine"), get(row, "shuffled_p95")]
+                for name, by_layer in numbers_of(run.get("cosines"), "contrasts").items()
+                if isinstance(by_layer, list) and isinstance(of_layers, list)
+                for layer, row in zip(of_layers, by_layer, strict=False)
             ),
         ),
         *(table(*found) for found in steering_tables(steering)),
@@ -147,7 +175,7 @@ def run_tables(run: Mapping[str, Any]) -> list[Table]:
             (
                 [
                     row.get("pair_id"),
-                    row.get("scenario_id"),
+                    _words(str(row.get("scenario_id"))),
                     {True: "empathic", False: "task-focused"}.get(row.get("label") is True),
                     row.get("projection"),
                     row.get("text"),
@@ -160,7 +188,12 @@ def run_tables(run: Mapping[str, Any]) -> list[Table]:
             "Rubric completions (projection − threshold, in class gaps)",
             ("completion", "scenario", "score", "projection"),
             (
-                [row.get(k) for k in ("completion_id", "scenario_id", "score", "projection")]
+                [
+                    row.get("completion_id"),
+                    _words(str(row.get("scenario_id"))),
+                    row.get("score"),
+                    row.get("projection"),
+                ]
                 for row in rows(eia, "rubric", "items")
             ),
         ),

@@ -17,6 +17,7 @@ PARTS = (
     "eia_correlation",
     "steering_examples",
     "evidence",
+    "cosines",
     "summary",
     "token_views",
 )

@@ -6,8 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from .runs import plain, rows
-from .text import plotly_text, signed_text
+from .runs import get, plain, rows
+from .text import number_text, plotly_text, signed_text
 from .theme import COLOURS, SYMBOLS, new_figure
 
 __all__ = ["steering_damage"]
@@ -22,6 +22,8 @@ def steering_damage(steering: Any) -> go.Figure | None:
         "Texts under steering: log-odds shift and repetition of each completion",
         "log-odds shift against unsteered (nats)",
         "repetition (0 to 1)",
+        height=440,
+        finding=_damage_finding(steering, examples),
         note="Each point is one completion. High points repeat themselves: the strength broke "
         "the text rather than steered it.",
     )
@@ -42,8 +44,19 @@ def steering_damage(steering: Any) -> go.Figure | None:
             hovertemplate="%{text}<extra>%{fullData.name}</extra>",
             name=f"alpha {signed_text(alpha)}",
         )
-    figure.update_yaxes(rangemode="tozero")
+    highest = max(float(row["repetition"]) for row in examples)
+    figure.update_yaxes(range=[-0.02, max(0.4, 1.1 * highest)], zeroline=False)
     return figure
+
+
+def _damage_finding(steering: Any, examples: list[dict[str, Any]]) -> str:
+    highest = max(float(row["repetition"]) for row in examples)
+    said = f"The highest repetition of {len(examples)} texts is {number_text(highest, 2)}"
+    out_of = get(steering, "out_of")
+    if not plain(out_of):
+        return f"{said}."
+    successes = number_text(get(steering, "successes"))
+    return f"{said}; {successes} of {number_text(out_of)} steered texts count as success."
 
 
 def _with_numbers(steering: Any, *names: str) -> list[dict[str, Any]]:

@@ -8,11 +8,14 @@ import plotly.graph_objects as go
 
 from .runs import estimate, get, numbers_of, plain, rows
 from .text import number_text, plotly_text, signed_text
-from .theme import COLOURS, GREY, POSITIVE, SYMBOLS, faint, new_figure
+from .theme import COLOURS, GREY, POSITIVE, SYMBOLS, faint, interval, new_figure
 
 __all__ = ["dose_response", "effect_against_damage"]
 
 ALPHA = "alpha (steering strength, in mean class gaps)"
+
+Point = tuple[dict[str, Any], tuple[float, float, float], tuple[float, float, float]]
+"""A setting, its effect and its damage, both as (value, low, high)."""
 
 
 def dose_response(steering: Any) -> go.Figure | None:
@@ -29,6 +32,7 @@ def dose_response(steering: Any) -> go.Figure | None:
         ALPHA,
         "log-odds shift (nats per token)",
         height=460,
+        finding=_slope_finding(steering),
         note="Above 0 the model leans more to the empathic actions than unsteered. Line: mean over "
         "the prompts that settings were not chosen on. Shaded around it: 95% interval over "
         "situations. Grey and dashed: where 95% of control directions of equal norm lie. Dotted: "
@@ -114,6 +118,8 @@ def effect_against_damage(steering: Any) -> go.Figure | None:
         "Effect against damage: log-odds shift and loss on neutral text, by setting",
         "increase of the loss on neutral text (nats per token)",
         "log-odds shift (nats per token)",
+        height=460,
+        finding=_frontier_finding(points),
         note="Each point is one layer and alpha; points of a layer are joined in the order of "
         "alpha. Good settings lie high (adding) or low (removing) and to the left. Bars: 95% "
         "intervals.",
@@ -125,8 +131,8 @@ def effect_against_damage(steering: Any) -> go.Figure | None:
         figure.add_scatter(
             x=[cost[0] for _, _, cost in mine],
             y=[gain[0] for _, gain, _ in mine],
-            error_y=_bars([gain for _, gain, _ in mine]),
-            error_x=_bars([cost for _, _, cost in mine]),
+            error_y=interval([gain for _, gain, _ in mine]),
+            error_x=interval([cost for _, _, cost in mine]),
             mode="lines+markers+text",
             text=[signed_text(float(row["alpha"])) for row, _, _ in mine],
             textposition="top center",
@@ -139,12 +145,24 @@ def effect_against_damage(steering: Any) -> go.Figure | None:
     return figure
 
 
-def _bars(found: list[tuple[float, float, float]]) -> dict[str, Any]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [high - value for value, _, high in found],
-        "arrayminus": [value - low for value, low, _ in found],
-        "thickness": 1,
-        "width": 2,
-    }
+def _slope_finding(steering: Any) -> str:
+    slope, share = get(steering, "mean_slope"), get(steering, "random", "share_below")
+    if not plain(slope):
+        return ""
+    beside = (
+        f", more than under {share:.0%} of {number_text(get(steering, 'random', 'n'))} random "
+        "directions of equal norm"
+        if plain(share)
+        else ""
+    )
+    moved = signed_text(round(slope, 4))
+    return f"One class gap moves the log-odds by {moved} nats per token on average{beside}."
+
+
+def _frontier_finding(points: list[Point]) -> str:
+    row, gain, cost = max(points, key=lambda point: abs(point[1][0]))
+    return (
+        f"The largest shift, {signed_text(round(gain[0], 3))} nats per token at layer "
+        f"{number_text(row.get('layer'))} and alpha {signed_text(float(row['alpha']))}, changes "
+        f"the loss on neutral text by {signed_text(round(cost[0], 3))}."
+    )

@@ -20,6 +20,7 @@ __all__ = [
     "number_text",
     "p_text",
     "plotly_text",
+    "prose",
     "shortened",
     "signed_text",
     "visible",
@@ -46,6 +47,12 @@ def shortened(text: Any, limit: int) -> str:
     if len(whole) <= limit:
         return whole
     return f"{whole[:limit]}… ({len(whole) - limit:,} more characters)"
+
+
+def prose(text: Any, limit: int) -> str:
+    """A saved sentence for reading: true minus signs, and names without their underscores."""
+    with_minus = re.sub(r"(?<![\w−-])-(?=[\d.])", "−", shortened(text, limit))
+    return re.sub(r"(?<=[a-z0-9])_(?=[a-z0-9])", " ", with_minus)
 
 
 def plotly_text(text: Any, limit: int = 240, width: int = 60) -> str:
@@ -82,6 +89,8 @@ def number_text(value: Any, digits: int = 3) -> str:
         return f"{value:,}".replace("-", "−") if abs(value) < 10**18 else f"{value:.3g}"
     if not math.isfinite(value):
         return "–"
+    if abs(value) < 1e-12:  # What rounding leaves of zero.
+        value = 0.0
     if value and (abs(value) < 10**-digits or abs(value) >= 1e7):
         return f"{value:.2e}".replace("-", "−")
     return f"{value:,.{digits if abs(value) < 100 else 1}f}".replace("-", "−")

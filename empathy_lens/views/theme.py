@@ -10,7 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from .text import plotly_text
+from .text import plotly_text, shortened
 
 __all__ = ["COLOURS", "GREY", "NEGATIVE", "POSITIVE", "SYMBOLS", "dots", "faint", "new_figure"]
 
@@ -18,7 +18,7 @@ POSITIVE = "#0072B2"
 NEGATIVE = "#D55E00"
 GREY = "#7F7F7F"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
+SYMBOLS = ("circle", "triangle-down", "square", "triangle-up", "cross", "diamond")
 
 _INK = "#767676"
 _GRID = "rgba(127,127,127,0.25)"
@@ -38,24 +38,37 @@ TEMPLATE = go.layout.Template(
         "colorway": COLOURS,
         "xaxis": _AXIS,
         "yaxis": _AXIS,
-        "legend": {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0},
-        "margin": {"l": 56, "r": 16, "t": 56, "b": 56},
+        "legend": {
+            "orientation": "h",
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+            "x": 0,
+            "font": {"size": 12},
+        },
+        "margin": {"l": 56, "r": 16, "t": 84, "b": 56},
         "hoverlabel": {"align": "left"},
         "hovermode": "closest",
     }
 )
 
 
-def new_figure(title: str, x: str, y: str, *, height: int = 420, note: str = "") -> go.Figure:
-    """An empty figure in the theme. ``note`` says in words what the figure shows."""
+def new_figure(
+    title: str, x: str, y: str, *, height: int = 420, note: str = "", finding: str = ""
+) -> go.Figure:
+    """An empty figure in the theme.
+
+    ``title`` names the quantity and its units, ``finding`` says in a sentence what this run's
+    numbers show, ``note`` how to read the marks.
+    """
     figure = go.Figure()
     figure.update_layout(
         template=TEMPLATE,
-        title_text=title,
+        title={"text": title, "subtitle": {"text": plotly_text(finding, 400, 110)}},
         xaxis_title_text=x,
         yaxis_title_text=y,
         height=height,
-        meta={"note": note},
+        meta={"note": note, "finding": shortened(finding, 600)},
     )
     return figure
 
@@ -66,10 +79,17 @@ def dots(
     rows: list[tuple[str, tuple[float, float, float], str]],
     *,
     note: str = "",
+    finding: str = "",
     chance: float | None = None,
+    span: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """One row per (name, (value, low, high), colour): a dot with its interval, first row on top."""
-    figure = new_figure(title, x, "", height=120 + 46 * len(rows), note=note)
+    """One row per (name, (value, low, high), colour): a dot with its interval, first row on top.
+
+    ``span`` is the part of the axis that is always shown, so that figures of one quantity can
+    be compared by eye.
+    """
+    height = 150 + 40 * len(rows)
+    figure = new_figure(title, x, "", height=height, note=note, finding=finding)
     ticks = list(range(len(rows)))
     for colour in dict.fromkeys(row[2] for row in rows):
         mine = [(i, name, e) for i, (name, e, own) in enumerate(rows) if own == colour]
@@ -86,13 +106,14 @@ def dots(
             showlegend=False,
         )
     ends = [v for _, e, _ in rows for v in e] + ([] if chance is None else [chance])
-    margin = 0.06 * (max(ends) - min(ends)) or 0.05
+    ends += span or ()
+    margin = 0.04 * (max(ends) - min(ends)) or 0.05
     figure.update_xaxes(range=[min(ends) - margin, max(ends) + margin], zeroline=False)
     if chance is not None:
         figure.add_vline(x=chance, line={"color": GREY, "dash": "dot", "width": 1})
     figure.update_yaxes(
         tickvals=ticks,
-        ticktext=[plotly_text(row[0], limit=44, width=20) for row in rows],
+        ticktext=[plotly_text(row[0], limit=60, width=28) for row in rows],
         range=[len(rows) - 0.4, -0.6],
         showgrid=False,
         zeroline=False,

@@ -1,36 +1,48 @@
 """Per-token projections as HTML: escaped text in colour, readable without any script.
 
 Colour runs from task-focused to empathic around the direction's threshold; the scale is that of
-the read tokens, so that BOS, whose projection dwarfs all others, cannot bleach the rest. A few
-fixed lines of script add the layer slider and reading by arrow keys; the page works without.
+the pooled tokens, so that BOS, whose projection dwarfs all others, cannot bleach the rest. A few
+fixed lines of script add the layer slider and reading by pointer or arrow keys; the page works
+without.
 """
 
 from __future__ import annotations
 
+import base64
 import html
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import InputError
 from ..files import write_text
 from ..token_projections import TokenProjections, token_projections
 from ..types import ContrastivePair, Direction, HookedModel
 from .page import security_policy, template_text
 from .text import json_island, json_text, number_text, shortened, visible
-from .token_sides import TokenSide, shown_units, side_of
+from .token_sides import (
+    BINS,
+    POLES,
+    TokenSide,
+    colour_bin,
+    mean_of,
+    shared_scale,
+    shown_units,
+    side_of,
+    signed,
+    strongest,
+)
 
 __all__ = ["TokenView", "token_view", "tokens_fragment", "view_of"]
-
-BINS = 9
-POLES = ("empathic", "task-focused")
 
 
 @dataclass(frozen=True)
 class TokenView:
     """A view as HTML: shown by a notebook as it is, or written as a page of its own."""
 
-    fragment: str
+    fragment: str = field(repr=False)
     title: str
 
     def _repr_html_(self) -> str:
@@ -67,10 +79,14 @@ def token_view(
     """How a direction reads a text, or both sides of a pair side by side, token by token.
 
     ``direction`` may hold one direction for each layer; ``layers`` picks among them, and the
-    slider starts at the middle one.
+    slider starts at the middle one. Raises InputError for a layer without a direction.
     """
-    if not isinstance(direction, Direction) and layers is not None:
-        direction = {layer: direction[layer] for layer in layers}
+    if layers is not None:
+        held = {direction.site.layer: direction} if isinstance(direction, Direction) else direction
+        absent = sorted(set(layers) - set(held))
+        if absent or not layers:
+            raise InputError(f"layers: expected some of {sorted(held)}, got {list(layers)}")
+        direction = {layer: held[layer] for layer in layers}
     if isinstance(text_or_pair, str):
         return view_of([token_projections(model, direction, text_or_pair, prompt)], ["text"])
     pair = text_or_pair
@@ -109,7 +125,7 @@ def tokens_fragment(
     """
     row = list(layers).index(layer)
     units = [shown_units(side) for side in sides]
-    scales = [_scale(sides, i) for i in range(len(layers))]
+    scales = [shared_scale(sides, i) for i in range(len(layers))]
     drawn = "".join(
         _side(side, unit, row, scales[row], max_token_chars)
         for side, unit in zip(sides, units, strict=True)
@@ -119,11 +135,12 @@ def tokens_fragment(
         if len(layers) > 1:
             slider = (
                 '<p class="elt-slider" hidden><label>Layer <input type="range" min="0" '
-                f'max="{len(layers) - 1}" value="{row}"></label> <output>{layer}</output></p>'
+                f'max="{len(layers) - 1}" value="{row}" aria-valuetext="layer {layer}"></label> '
+                f"<output>{layer}</output></p>"
             )
         island = {
             "layers": list(layers),
-            "scales": [_short(scale) for scale in scales],
+            "scales": [float(f"{scale:.4g}") for scale in scales],
             "sides": [_data(side, unit) for side, unit in zip(sides, units, strict=True)],
         }
         data = (
@@ -133,102 +150,91 @@ def tokens_fragment(
     many = " elt-two" if len(sides) > 1 else ""
     return (
         f'<section class="elt" aria-label="Token projections">{slider}'
-        f'<div class="elt-sides{many}">{drawn}</div>{_legend(scales[row], layer)}{data}</section>'
+        f'<div class="elt-sides{many}">{drawn}</div>{_legend(sides, scales[row], layer)}{data}'
+        "</section>"
     )
-
-
-def _scale(sides: Sequence[TokenSide], row: int) -> float:
-    """Largest distance from the threshold among read tokens; of all but BOS where none is read."""
-    read = [abs(v) for s in sides for v, p in zip(s.values[row], s.pooled, strict=True) if p]
-    rest = [abs(v) for s in sides for v, b in zip(s.values[row], s.bos, strict=True) if not b]
-    return max(read or rest or [1.0]) or 1.0
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
-def _bin(value: float, scale: float) -> str:
-    """The class of a token's colour; ``tokens.js`` has the same rule."""
-    step = math.floor(BINS * min(abs(value) / scale, 1.0) + 0.5)
-    return "z" if step == 0 else f"{'p' if value > 0 else 'n'}{step}"
 
 
 def _side(
     side: TokenSide, units: Sequence[range], row: int, scale: float, max_token_chars: int
 ) -> str:
     values = side.values[row]
-    shown = [_mean([values[i] for i in unit]) for unit in units]
+    shown = [mean_of([values[i] for i in unit]) for unit in units]
+    first_pooled = next((u[0] for u in units if side.pooled[u[0]]), None)
     spans = []
     for unit, value in zip(units, shown, strict=True):
         first = unit[0]
         text = shortened("".join(side.tokens[i] for i in unit), max_token_chars)
-        marks = [_bin(value, scale)]
+        marks = [colour_bin(value, scale)]
         marks += ["b"] if side.bos[first] else [] if side.pooled[first] else ["c"]
+        marks += ["f"] if first == first_pooled and first else []
         marks += ["s"] if side.steered[first] else []
         # A line break has nothing to colour, so it gets a sign of its own.
         body = html.escape(text).replace("\n", "<i>↵</i>\n")
         where = f"{first}–{unit[-1]}" if len(unit) > 1 else str(first)
         spans.append(
-            f'<span class="{" ".join(marks)}" title="{_signed(value)}, position {where}">{body}'
+            f'<span class="{" ".join(marks)}" title="{signed(value)}, position {where}">{body}'
             "</span>"
         )
     pooled = [v for v, read in zip(values, side.pooled, strict=True) if read]
-    mean = _signed(_mean(pooled)) if pooled else "–"
+    mean = signed(mean_of(pooled)) if pooled else "–"
     title = html.escape(shortened(side.title, 200))
     return (
-        f'<figure class="elt-side"><figcaption><strong><bdi>{title}</bdi></strong> · mean of '
-        f'{len(pooled)} pooled tokens <output class="elt-mean">{mean}</output></figcaption>'
-        f'<p class="elt-text" dir="auto" tabindex="0" role="group" aria-label="Tokens of '
-        f'{title}; arrow keys read them one by one">{"".join(spans)}</p>'
-        f'<p class="elt-strong">{_strongest(side, units, shown)}</p>'
-        '<p class="elt-now" aria-live="polite"></p></figure>'
+        f'<figure class="elt-side"><figcaption><strong><bdi>{title}</bdi></strong> '
+        f'<span>mean of {len(pooled)} pooled tokens <output class="elt-mean">{mean}</output>'
+        f'</span></figcaption><div class="elt-text" dir="auto" tabindex="0" role="group" '
+        f'aria-label="Tokens of {title}; arrow keys read them one by one">{"".join(spans)}</div>'
+        f'<p class="elt-now" aria-live="polite"></p>'
+        f'<p class="elt-strong">{_strongest(side, units, shown)}</p></figure>'
     )
 
 
-def _strongest(side: TokenSide, units: Sequence[range], shown: Sequence[float], n: int = 3) -> str:
+def _strongest(side: TokenSide, units: Sequence[range], shown: Sequence[float]) -> str:
     """The most telling tokens in words, for those who do not see the colours."""
-    read = [i for i, unit in enumerate(units) if side.pooled[unit[0]]]
-    order = sorted(read, key=lambda i: shown[i])
     parts = []
-    for pole, picked in ((POLES[0], order[::-1][:n]), (POLES[1], order[:n])):
-        kept = [i for i in picked if (shown[i] > 0) == (pole == POLES[0])]
-        names = []
-        for i in kept:
-            text = shortened("".join(side.tokens[k] for k in units[i]), 30)
-            names.append(f"<q><bdi>{html.escape(text)}</bdi></q> {_signed(shown[i])}")
+    for pole, found in strongest(side, units, shown).items():
+        names = [
+            f"“<bdi>{html.escape(shortened(text.strip() or text, 30))}</bdi>” {signed(value)}"
+            for text, value in found
+        ]
         parts.append(f"Most {pole}: {', '.join(names) or 'none'}.")
     return " ".join(parts)
 
 
 def _data(side: TokenSide, units: Sequence[range]) -> dict[str, object]:
-    rows = [[_short(_mean([r[i] for i in unit])) for unit in units] for r in side.values]
+    """The shown values as base64 of little-endian float32, layer after layer, and the means."""
+    shown = array("f", [mean_of([row[i] for i in unit]) for row in side.values for unit in units])
+    if sys.byteorder == "big":
+        shown.byteswap()
     pooled = [i for i, read in enumerate(side.pooled) if read]
-    means = [_short(_mean([r[i] for i in pooled])) if pooled else None for r in side.values]
-    return {"values": rows, "means": means}
+    means = [mean_of([row[i] for i in pooled]) if pooled else None for row in side.values]
+    return {"values": base64.b64encode(shown.tobytes()).decode(), "means": means}
 
 
-def _short(value: float) -> float:
-    """Four significant digits: below what anyone reads off, and half the bytes."""
-    return float(f"{value:.4g}") if math.isfinite(value) else 0.0
-
-
-def _signed(value: float) -> str:
-    return f"+{number_text(value)}" if value > 0 else number_text(value)
-
-
-def _legend(scale: float, layer: int) -> str:
+def _legend(sides: Sequence[TokenSide], scale: float, layer: int) -> str:
     steps = "".join(f'<span class="n{i}">&nbsp;</span>' for i in range(BINS, 0, -1))
-    steps += '<span class="z">0</span>'
+    steps += '<span class="z">&nbsp;</span>'
     steps += "".join(f'<span class="p{i}">&nbsp;</span>' for i in range(1, BINS + 1))
     bound = number_text(scale)
+    marks = [
+        ('<span class="c">grey</span> context, read but not pooled', _any(sides, _is_context)),
+        ('<span class="b">BOS</span> left out of the scale', _any(sides, lambda s: s.bos)),
+        ('<span class="s">line above</span> steered', _any(sides, lambda s: s.steered)),
+    ]
     return (
         f'<p class="elt-legend"><span>{POLES[1]} <b>−<span class="elt-bound">{bound}</span></b> '
         f'<span class="elt-bar" aria-hidden="true">{steps}</span> '
         f'<b>+<span class="elt-bound">{bound}</span></b> {POLES[0]}</span> '
         "<span>projection − threshold in class gaps, layer "
         f'<span class="elt-layer">{layer}</span></span> '
-        '<span><span class="c">context</span> read, not pooled</span> '
-        '<span><span class="b">BOS</span> left out of the scale</span> '
-        '<span><span class="s">steered</span> line above</span></p>'
+        + " ".join(f"<span>{text}</span>" for text, there in marks if there)
+        + "</p>"
     )
+
+
+def _any(sides: Sequence[TokenSide], marks: Callable[[TokenSide], Sequence[bool]]) -> bool:
+    return any(any(marks(side)) for side in sides)
+
+
+def _is_context(side: TokenSide) -> list[bool]:
+    return [not p and not b for p, b in zip(side.pooled, side.bos, strict=True)]

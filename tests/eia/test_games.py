@@ -159,7 +159,7 @@ def test_an_illegal_action_waits_one_turn_and_is_marked():
     observation = game.step(Action("surrender", "surrender the duel"))
     (step,) = game.trajectory.steps
     assert (step.action, step.fault) == (WAIT, "illegal")
-    assert "your reply named no possible action, so you wait one turn." in observation.history
+    assert "your reply named no possible action, so you wait." in observation.history
     assert observation.turn == 1
 
 

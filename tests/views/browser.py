@@ -33,6 +33,9 @@ class Browser:
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
         flags += ["--remote-debugging-pipe", "--hide-scrollbars", "--disable-background-networking"]
         flags += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={self._profile.name}"]
+        # A mouse, as on a desk; without it the pages would think themselves on a touch screen.
+        mouse = "primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4"
+        flags += [f"--blink-settings={mouse},availablePointerTypes=4"]
         self._process = subprocess.Popen(
             [CHROMIUM, *flags, "about:blank"],
             preexec_fn=wire,
@@ -97,19 +100,28 @@ class Browser:
         elif method == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"][:200])
 
+    @property
+    def asked_for(self) -> list[str]:
+        """Requests that leave the page (a heatmap is a picture held in the page itself)."""
+        return [url for url in self.requests if not url.startswith("data:")]
+
     def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Loads a local file and waits until it is drawn; forgets what earlier pages said."""
         self.console, self.requests = [], []
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.send("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Emulation.setEmulatedMedia", media="", features=[scheme])
         self.send("Page.navigate", url=path.as_uri())
         for _ in range(200):
             if self.run("document.readyState === 'complete' && location.protocol === 'file:'"):
                 break
             time.sleep(0.05)
         self.run("new Promise(done => setTimeout(done, 300))")
+
+    def print_style(self) -> None:
+        """The page as it would be printed from the scheme it was opened in."""
+        self.send("Emulation.setEmulatedMedia", media="print")
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page; promises are waited for."""

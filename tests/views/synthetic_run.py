@@ -80,6 +80,7 @@ def synthetic_run(text: str | None = None) -> dict[str, dict[str, Any]]:
             "versions": {"python": "3.11.9"},
         },
         "token_views": _token_views(t),
+        "cosines": _cosines(t),
     }
 
 
@@ -152,7 +153,19 @@ def _eia(t: Any, scenarios: list[str]) -> dict[str, Any]:
             },
             "items": items,
         },
-        "on_policy": None,
+        "on_policy": {
+            "n_episodes": 100,
+            "spearman": estimate(0.31, p=0.02),
+            "partial": estimate(0.22),
+            "per_scenario": {
+                s: {"spearman": estimate(0.2 + 0.1 * i) if i else None}
+                for i, s in enumerate(scenarios)
+            },
+            "per_disposition": {
+                t(name) + str(i): {"spearman": estimate(0.1)}
+                for i, name in enumerate(("kind", "ruthless"))
+            },
+        },
     }
 
 
@@ -196,8 +209,8 @@ def _steering(t: Any, scenarios: list[str]) -> dict[str, Any]:
         "prompt_slopes": [
             {"scenario_id": s, "prompt": i, "slope": 0.5 + 0.1 * i} for i, s in enumerate(scenarios)
         ],
-        "mean_slope": 0.7,
-        "slope": estimate(0.7),
+        "mean_slope": 0.61,
+        "slope": estimate(0.61),
         "wrong_share": estimate(0.1),
         "random": {"n": 20, "share_below": 0.9, "p": 0.14, "by_alpha": band},
         "shuffled": {"n": 20, "share_below": 0.8, "by_alpha": band},
@@ -227,7 +240,10 @@ def _evidence(t: Any, scenarios: list[str]) -> dict[str, Any]:
     )
     null = {"mean": 0.5, "sd": 0.21, "p95": 0.83, "p99": 0.9, "n": 1000}
     return {
-        "headline": {"delta": estimate(0.02)},
+        "headline": {
+            "text": t("Probe AUROC 0.941; best baseline (bag_of_words) 0.920; difference -0.02."),
+            "best_baseline": name("bag_of_words", 0),
+        },
         "probe": estimate(0.941),
         "baselines": {name("bag_of_words", 0): estimate(0.92), name("length", 1): estimate(0.57)},
         "delta_vs_best_baseline": estimate(0.021),
@@ -260,19 +276,34 @@ def _evidence(t: Any, scenarios: list[str]) -> dict[str, Any]:
     }
 
 
+def _cosines(t: Any) -> dict[str, Any]:
+    layers = list(range(18))
+    return {
+        "layers": layers,
+        "across_layers": [[0.9 ** abs(i - j) for j in layers] for i in layers],
+        "contrasts": {
+            t(name) + f" {k}": [
+                {"cosine": 0.4 * _wave(i + k), "shuffled_p95": 0.2} if i else None for i in layers
+            ]
+            for k, name in enumerate(("sentiment", "politeness"))
+        },
+    }
+
+
 def _token_views(t: Any) -> dict[str, Any]:
     words = "<bos>|You| see| the| courier|.|\n\n|I| stop|,| kneel| and| ask| if| he| is| hurt|.|"
     tokens = [*words.split("|")[:-1], "", " 👩", "\u200d", "👧"]
     values = [9.0] + [0.9 * _wave(i) for i in range(1, len(tokens))]
     return {
         "layer": 12,
+        "layers": [6, 12],
         "examples": [
             {
                 "title": t(title),
                 "pair_id": t("pair-007"),
                 "side": side,
                 "tokens": [t(token) for token in tokens],
-                "values": values,
+                "values": [[v / 2 for v in values], values],
                 "pooled": [i > 6 for i in range(len(tokens))],
                 "bos": [i == 0 for i in range(len(tokens))],
             }

@@ -9,7 +9,7 @@ from hostile import HOSTILE
 from synthetic_run import synthetic_run
 
 from empathy_lens.errors import InputError
-from empathy_lens.views.figures import run_figures
+from empathy_lens.views.figures import GROUPS, run_figures
 
 OF_PART = {
     "validation_auroc": {"auroc_by_layer", "projection_distributions"},
@@ -20,7 +20,8 @@ OF_PART = {
         "leave_one_scenario_out",
         "estimators",
     },
-    "eia_correlation": {"eia_score_against_projection"},
+    "cosines": {"cosine_across_layers", "cosine_to_contrasts"},
+    "eia_correlation": {"eia_score_against_projection", "on_policy_prediction"},
     "steering_examples": {"steering_dose_response", "steering_frontier", "steering_damage"},
 }
 
@@ -32,6 +33,37 @@ def test_a_full_run_gives_every_figure_with_a_title_and_axes() -> None:
         assert figure.layout.title.text
         assert figure.layout.xaxis.title.text or figure.layout.yaxis.title.text
         assert figure.layout.meta["note"]
+        assert figure.layout.meta["finding"].endswith(".")
+
+
+def test_every_figure_belongs_to_one_group() -> None:
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(set().union(*OF_PART.values()))
+
+
+def test_findings_say_the_saved_numbers() -> None:
+    found = {k: f.layout.meta["finding"] for k, f in run_figures(synthetic_run()).items()}
+    assert "layer 12 reaches 0.960 [0.900, 0.990]" in found["auroc_by_layer"]
+    assert "best reader of words, bag of words, 0.920" in found["probe_against_baselines"]
+    assert "0.750 (the listener) to 0.900 (the duel)" in found["leave_one_scenario_out"]
+    assert "0.31" in found["on_policy_prediction"]
+    assert "100 episodes" in found["on_policy_prediction"]
+    assert "mean cosine of 0.90" in found["cosine_across_layers"]
+    assert "+0.61 nats" in found["steering_dose_response"]
+    assert "7 of 12" in found["steering_damage"]
+
+
+def test_a_null_on_policy_part_draws_nothing() -> None:
+    run = synthetic_run()
+    run["eia_correlation"]["on_policy"] = None
+    assert set(run_figures(run)) == set().union(*OF_PART.values()) - {"on_policy_prediction"}
+
+
+def test_cosines_that_do_not_fit_together_draw_nothing() -> None:
+    run = {"cosines": synthetic_run()["cosines"]}
+    run["cosines"]["across_layers"].pop()
+    run["cosines"]["contrasts"] = {"short": [None], "odd": 3}
+    assert run_figures(run) == {}
 
 
 @pytest.mark.parametrize("part", OF_PART)
@@ -55,7 +87,7 @@ def test_an_unknown_part_is_named() -> None:
 def test_numbers_in_the_figure_are_the_saved_ones() -> None:
     run = synthetic_run()
     figure = run_figures(run)["auroc_by_layer"]
-    line = next(trace for trace in figure.data if trace.name == "held-out AUROC")
+    line = next(trace for trace in figure.data if trace.name == "held-out")
     saved = [row["auroc"]["value"] for row in run["validation_auroc"]["layers"].values()]
     assert list(line.y) == saved
     chosen = next(trace for trace in figure.data if trace.name == "chosen layer 12")

@@ -1,7 +1,11 @@
-"""A real browser with the network cut: everything is drawn, nothing hostile runs."""
+"""A real browser with the network cut: everything is drawn, nothing hostile runs.
+
+Screenshots are kept in ``build/screenshots``, whose path is printed.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from hostile import HOSTILE
 from synthetic_run import synthetic_run, write_run
 from test_views_tokens import projections
 
+from empathy_lens.views.comparison import build_comparison
 from empathy_lens.views.figures import run_figures
 from empathy_lens.views.report import build_report
 from empathy_lens.views.tokens_html import view_of
@@ -20,12 +25,21 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+AXE = os.environ.get("EMPATHY_LENS_AXE")
+needs_axe = pytest.mark.skipif(
+    AXE is None,
+    reason="EMPATHY_LENS_AXE does not name axe.min.js; .ci/run fetches it with npm pack axe-core",
+)
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     one = Browser()
     yield one
     one.close()
+    print(f"\nscreenshots: {SCREENSHOTS}")
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +50,104 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, other = tmp_path_factory.mktemp("runs"), synthetic_run()
+    other["config"]["model_name"] = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    del other["steering_examples"]
+    runs = [write_run(folder / "a", synthetic_run()), write_run(folder / "b", other)]
+    path = folder / "comparison.html"
+    path.write_text(build_comparison(runs), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tokens") / "view.html"
+    sides = [projections(["<bos>", "Go", "?", *words.split("|")], pooled_from=3) for words in SIDES]
+    view_of(sides, ["unsteered", "steered"], title="Two texts").save(path)
+    return path
+
+
+SIDES = ("I| stop| and| wait|.|\n|The| child| runs", "I| go| on|,| 👩\u200d|👧| or| not|.")
+PAGES = ("report", "comparison", "tokens")
+
+
+@pytest.fixture
+def page(request: pytest.FixtureRequest) -> tuple[str, Path]:
+    return request.param, request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("page", PAGES, indirect=True)
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_report_draws_every_figure_and_asks_for_nothing(
-    browser: Browser, report: Path, width: int, dark: bool
+def test_every_page_is_drawn_and_asks_for_nothing(
+    browser: Browser, page: tuple[str, Path], width: int, dark: bool
 ) -> None:
-    browser.open(report, width=width, dark=dark)
+    name, path = page
+    browser.open(path, width=width, dark=dark)
+    browser.screenshot(SCREENSHOTS / f"{name}-{width}-{'dark' if dark else 'light'}.png")
     assert browser.console == []
-    assert browser.requests == [report.as_uri()]
+    assert browser.asked_for == [path.as_uri()]
     drawn = browser.run("document.querySelectorAll('.js-plotly-plot .cartesianlayer').length")
-    assert drawn == len(run_figures(synthetic_run()))
+    assert drawn == {"report": len(run_figures(synthetic_run())), "comparison": 3}.get(name, 0)
     assert browser.run("document.documentElement.scrollWidth") <= width
+    background = browser.run("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(20, 23, 28)" if dark else "rgb(255, 255, 255)")
+
+
+@needs_axe
+@pytest.mark.parametrize("page", PAGES, indirect=True)
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_no_serious_violation(
+    browser: Browser, page: tuple[str, Path], dark: bool
+) -> None:
+    browser.open(page[1], dark=dark)
+    assert AXE is not None
+    browser.run(Path(AXE).read_text(encoding="utf-8") + ";0")
+    found = browser.run(
+        "axe.run().then(({violations}) => violations.map(({id, impact, nodes}) =>"
+        " [impact, id, nodes.slice(0, 3).map(n => n.html.slice(0, 120))]))"
+    )
+    assert [v for v in found if v[0] in ("serious", "critical")] == []
+
+
+@pytest.mark.parametrize("page", PAGES, indirect=True)
+def test_print_hides_what_only_a_screen_can_use(browser: Browser, page: tuple[str, Path]) -> None:
+    browser.open(page[1], dark=True)
+    browser.print_style()
+    background = browser.run("getComputedStyle(document.body).backgroundColor")
+    assert background == "rgb(255, 255, 255)"
+    shown = "[...document.querySelectorAll('nav, .elt-slider')].filter(e => e.offsetParent).length"
+    assert browser.run(shown) == 0
+    assert browser.run(
+        "[...document.querySelectorAll('.elt-text')].every(e =>"
+        " getComputedStyle(e).maxHeight === 'none')"
+    )
+
+
+def test_hovering_a_figure_shows_the_saved_numbers(browser: Browser, report: Path) -> None:
+    browser.open(report, height=4000)
+    box = browser.run(
+        "(({x, y, width, height}) => [x + width / 2, y + height / 2])(document.querySelectorAll("
+        "'#plot-auroc_by_layer .scatterlayer .trace:nth-child(2) .point')[7]"
+        ".getBoundingClientRect())"
+    )
+    browser.hover(*box)
+    browser.run("new Promise(done => setTimeout(done, 300))")
+    said = browser.run("document.querySelector('#plot-auroc_by_layer .hoverlayer').textContent")
+    assert "layer 7" in said
+    assert "0.889 [0.829, 0.919]" in said
+
+
+def test_the_key_hides_and_shows_a_curve(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    key = "document.querySelector('#plot-auroc_by_layer + .key button:not([aria-pressed=x])')"
+    visible = "document.querySelector('#plot-auroc_by_layer').data[0].visible !== false"
+    for expected in (False, True):
+        browser.run(f"{key}.click()")
+        assert browser.run(visible) is expected
+        assert browser.run(f"{key}.getAttribute('aria-pressed')") == str(expected).lower()
 
 
 def test_tables_sort_by_number_both_ways(browser: Browser, report: Path) -> None:
@@ -82,7 +183,10 @@ def test_slider_hover_and_arrow_keys_read_the_values(browser: Browser, tmp_path:
     )
     browser.hover(*box)
     now = "document.querySelector('.elt-now').textContent"
-    assert "two" in browser.run(now)
+    value = f"{float(relative[2]):+.3f}".replace("-", "−")
+    assert browser.run(now) == f"“two” {value}, position 2, pooled"
+    tip = browser.run("document.querySelector('.elt-tip').innerText")
+    assert tip == f"“two” {value}\nposition 2 · pooled"
     browser.run("document.querySelector('.elt-text').focus()")
     browser.press("ArrowRight")
     assert "three" in browser.run(now)
@@ -98,13 +202,13 @@ def test_hostile_texts_run_nothing_and_load_nothing(browser: Browser, tmp_path: 
         for i, t in enumerate(HOSTILE)
     ]
     run["token_views"]["examples"] = [
-        {"title": t, "side": t, "tokens": [t, t], "values": [1, -1]} for t in HOSTILE
+        {"title": t, "side": t, "tokens": [t, t], "values": [[1, -1], [0, 2]]} for t in HOSTILE
     ]
     path = write_run(tmp_path, run) / "report.html"
     path.write_text(build_report(tmp_path), encoding="utf-8")
     browser.open(path)
     assert browser.console == []
-    assert browser.requests == [path.as_uri()]
+    assert browser.asked_for == [path.as_uri()]
     assert browser.run("typeof pwned") == "undefined"
     bad = "iframe,object,embed,base,form,img[src],a:not([href^='#'])[href]"
     assert browser.run(f'document.querySelectorAll("{bad}").length') == 0

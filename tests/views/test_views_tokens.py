@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+from collections.abc import Callable
 from html import unescape
+from typing import Any
 
 import pytest
 import torch
 from hostile import HOSTILE
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
+from empathy_lens.activations import extract_activations
+from empathy_lens.directions import fit_directions
 from empathy_lens.errors import InputError
 from empathy_lens.token_projections import TokenProjections, shown_tokens
+from empathy_lens.types import ContrastivePair
 from empathy_lens.views.circuitsvis_view import circuitsvis_view
-from empathy_lens.views.tokens_html import view_of
+from empathy_lens.views.tokens_html import token_view, view_of
 
 
 def projections(
@@ -47,17 +55,23 @@ def spans(html: str) -> list[tuple[str, str]]:
     return re.findall(r'<span class="([^"]*)" title="[^"]*">(.*?)</span>', text, re.S)
 
 
+def shown_values(side: dict[str, str], layers: int) -> torch.Tensor:
+    """What the page's script reads: float32, one row a layer, one column a shown unit."""
+    values = torch.frombuffer(bytearray(base64.b64decode(side["values"])), dtype=torch.float32)
+    return values.reshape(layers, -1).double()
+
+
 def test_sums_over_shown_tokens_equal_the_pooled_projection() -> None:
     tokens = ["<bos>", " a", "", "", "👩", "\u200d", "👧", " b", "\n"]
     p = projections(tokens)
     side = island(view_of([p], ["text"]).fragment)["sides"][0]  # type: ignore[index]
-    counts = [1, 1, 5, 1, 1]
-    for layer in p.layers:
-        shown = side["values"][layer]
-        assert len(shown) == len(counts)
-        total = sum(v * n for v, n in zip(shown[1:], counts[1:], strict=True))
-        mean = total / int(p.pooled.sum()) * p.raw_norms[layer] + p.thresholds[layer]
-        assert mean == pytest.approx(float(p.pooled_projection()[layer]), rel=1e-3, abs=0.1)
+    counts = torch.tensor([1, 1, 5, 1, 1], dtype=torch.float64)
+    shown = shown_values(side, len(p.layers))
+    means = (shown[:, 1:] * counts[1:]).sum(dim=1) / int(p.pooled.sum())
+    norms, thresholds = torch.tensor(p.raw_norms), torch.tensor(p.thresholds)
+    pooled = (p.pooled_projection() - thresholds) / norms
+    torch.testing.assert_close(means, pooled.double(), rtol=0, atol=1e-4)
+    torch.testing.assert_close(torch.tensor(side["means"]), pooled, rtol=0, atol=1e-4)
 
 
 def test_fragments_of_a_character_are_shown_as_one() -> None:
@@ -69,7 +83,7 @@ def test_bos_is_left_out_of_the_scale_and_context_and_steered_are_marked() -> No
     html = view_of([projections(["<bos>", "p", "q", "r"], pooled_from=2)], ["t"]).fragment
     assert max(island(html)["scales"]) < 100  # type: ignore[call-overload]
     classes = [names.split()[1:] for names, _ in spans(html)]
-    assert classes == [["b"], ["c"], [], ["s"]]
+    assert classes == [["b"], ["c"], ["f"], ["s"]]
 
 
 def test_two_sides_share_one_scale() -> None:
@@ -136,6 +150,58 @@ def test_shown_tokens_join_to_the_text(text: str) -> None:
     assert "\ufffd" not in "".join(shown).replace("\ufffd", "", text.count("\ufffd"))
 
 
+TEXTS = [
+    "I stop, naïve or not.\n\nThe child  waits",
+    "👩\u200d👩\u200d👧 hugs 👍🏽!",
+    "日本語 and ελληνικά",
+    "a literal Ġ and ▁ stay",
+    " leading and trailing ",
+]
+
+
+def byte_level() -> PreTrainedTokenizerFast:
+    """As GPT-2 has it: a space is Ġ, every other byte a letter of its own."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, show_progress=False)
+    raw.train_from_iterator(["I stop and wait for the child. The child waits."], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=raw)
+
+
+def sentencepiece() -> PreTrainedTokenizerFast:
+    """As Gemma has it: a space is ▁, characters that are not in the vocabulary are bytes."""
+    vocab = {"<unk>": 0} | {f"<0x{i:02X}>": i + 1 for i in range(256)}
+    pieces = ["▁", "▁the", "▁child", "▁stop", "I", ",", ".", "\n", *"abcdefghilnoprstuvwy", "👩"]
+    vocab |= {piece: 257 + i for i, piece in enumerate(pieces)}
+    scored = [(piece, -float(len(vocab) - i)) for piece, i in vocab.items()]
+    raw = Tokenizer(models.Unigram(scored, unk_id=0, byte_fallback=True))
+    raw.normalizer = normalizers.Replace(" ", "▁")
+    fused = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    raw.decoder = decoders.Sequence(fused)
+    return PreTrainedTokenizerFast(tokenizer_object=raw)
+
+
+@pytest.mark.parametrize("make", [byte_level, sentencepiece])
+@pytest.mark.parametrize("text", TEXTS)
+def test_tokens_of_either_kind_read_naturally(
+    make: Callable[[], PreTrainedTokenizerFast], text: str
+) -> None:
+    tokenizer = make()
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    raw = tokenizer.convert_ids_to_tokens(ids)
+    assert any(mark in "".join(raw) for mark in "Ġ▁")
+    shown = shown_tokens(tokenizer, ids)
+    # SentencePiece itself writes a space and ▁ alike, so only there a literal ▁ is a space.
+    expected = text.replace("▁", " ") if make is sentencepiece else text
+    assert "".join(shown) == expected
+    html = view_of([projections(["<bos>", *shown])], ["t"]).fragment
+    bodies = [unescape(body.replace("<i>↵</i>", "")) for _, body in spans(html)[1:]]
+    assert "".join(bodies) == expected
+    assert not any(body in ("\u200d", "🏽", "\ufffd", "") for body in bodies)
+
+
 def test_broken_bytes_are_shown_as_replacement_characters_and_lose_nothing_after() -> None:
     shown = shown_tokens(Bytes(), [0xF0, 0x9F, 0x41, 0x42, 0xC3])
     assert "".join(shown).endswith("AB\ufffd")
@@ -147,3 +213,16 @@ def test_lengths_that_disagree_are_an_input_error() -> None:
         TokenProjections(
             p.tokens[:1], p.values, p.layers, p.thresholds, p.raw_norms, p.pooled, p.steered, p.bos
         )
+
+
+def test_a_view_of_chosen_layers_needs_their_directions(tiny_llama: Any) -> None:
+    pairs = [
+        ContrastivePair("a", "the_maze", "I stop.", "I go."),
+        ContrastivePair("b", "the_maze", "We wait.", "We run."),
+    ]
+    directions = fit_directions(extract_activations(tiny_llama, pairs))
+    view = token_view(tiny_llama, pairs[0], directions, layers=[0, 2])
+    assert island(view.fragment)["layers"] == [0, 2]
+    assert len(spans(view.fragment)) > 5
+    with pytest.raises(InputError, match=r"expected some of \[1\], got \[2\]"):
+        token_view(tiny_llama, "I stop.", directions[1], layers=[2])

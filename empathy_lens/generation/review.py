@@ -1,0 +1,197 @@
+"""Reading pairs by hand: decisions beside the data, resumed, compared and applied.
+
+Decisions are lines of ``NAME.reviews.jsonl`` beside ``NAME.jsonl``, appended one by one. A decision
+holds for the text that was read: a pair that has changed since comes up again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from sklearn.metrics import cohen_kappa_score
+
+from ..data import data_hash
+from ..errors import InputError
+from ..types import ContrastivePair
+
+__all__ = [
+    "Decision",
+    "Kappa",
+    "Verdict",
+    "apply_decisions",
+    "edit_form",
+    "kappas",
+    "load_decisions",
+    "read_edit_form",
+    "reviews_path",
+    "save_decision",
+    "undecided",
+]
+
+Verdict = Literal["accept", "reject", "edit"]
+TEXTS = ("prompt", "positive", "negative")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a reviewer decided of a pair; ``edited`` holds the three texts of an edit."""
+
+    pair_id: str
+    reviewer: str
+    verdict: Verdict
+    text_hash: str
+    note: str = ""
+    edited: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Kappa:
+    """Cohen's kappa of two reviewers over accept, edit and reject; None where it is undefined."""
+
+    reviewers: tuple[str, str]
+    n_pairs: int
+    same: int
+    kappa: float | None
+
+
+def reviews_path(pairs_file: Path) -> Path:
+    """Where the decisions on a file of pairs are."""
+    return pairs_file.with_suffix(".reviews.jsonl")
+
+
+def load_decisions(path: Path) -> tuple[Decision, ...]:
+    """Decisions in the order of the file, the latest of each reviewer on each pair alone.
+
+    A half-written last line is passed over. Raises InputError for any other bad line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    latest: dict[tuple[str, str], Decision] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            decision = _decision(json.loads(line))
+        except (ValueError, TypeError, AttributeError) as error:
+            if number == len(lines):
+                break
+            raise InputError(f"{path}:{number}: not a decision ({error})") from None
+        latest[decision.pair_id, decision.reviewer] = decision
+    return tuple(latest.values())
+
+
+def save_decision(path: Path, decision: Decision) -> None:
+    """Appends a decision; it is on the disk when this returns."""
+    line = json.dumps({k: v for k, v in vars(decision).items() if v}, ensure_ascii=False) + "\n"
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.truncate(_start_of_last_line(path))
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def undecided(
+    pairs: Sequence[ContrastivePair], decisions: Sequence[Decision], reviewer: str
+) -> tuple[ContrastivePair, ...]:
+    """The pairs on which a reviewer has not decided as they read now."""
+    done = {(d.pair_id, d.text_hash) for d in decisions if d.reviewer == reviewer}
+    return tuple(p for p in pairs if (p.pair_id, text_hash(p)) not in done)
+
+
+def apply_decisions(
+    pairs: Sequence[ContrastivePair], decisions: Sequence[Decision]
+) -> tuple[ContrastivePair, ...]:
+    """Pairs without those that any reviewer rejected, with the latest edit of each.
+
+    Decisions on a text that has changed since do not count.
+    """
+    kept = []
+    for pair in pairs:
+        current = [
+            d for d in decisions if d.pair_id == pair.pair_id and d.text_hash == text_hash(pair)
+        ]
+        if any(d.verdict == "reject" for d in current):
+            continue
+        edits = [d.edited for d in current if d.verdict == "edit" and d.edited]
+        kept.append(replace(pair, **cast(dict[str, Any], dict(edits[-1]))) if edits else pair)
+    return tuple(kept)
+
+
+def kappas(decisions: Sequence[Decision]) -> tuple[Kappa, ...]:
+    """Agreement of every two reviewers on the pairs, as they read then, that both decided on."""
+    verdicts: dict[str, dict[tuple[str, str], str]] = {}
+    for d in decisions:
+        verdicts.setdefault(d.reviewer, {})[d.pair_id, d.text_hash] = d.verdict
+    found = []
+    for a, b in combinations(sorted(verdicts), 2):
+        both = sorted(verdicts[a].keys() & verdicts[b].keys())
+        if not both:
+            continue
+        ours, theirs = ([verdicts[r][key] for key in both] for r in (a, b))
+        same = sum(x == y for x, y in zip(ours, theirs, strict=True))
+        defined = len({*ours, *theirs}) > 1
+        value = float(cohen_kappa_score(ours, theirs)) if defined else None
+        found.append(Kappa((a, b), len(both), same, value))
+    return tuple(found)
+
+
+def text_hash(pair: ContrastivePair) -> str:
+    """What a decision holds for: the three texts, whatever else is noted of the pair."""
+    bare = ContrastivePair("", pair.scenario_id, pair.positive, pair.negative, pair.prompt)
+    return data_hash([bare])[:16]
+
+
+def edit_form(pair: ContrastivePair) -> str:
+    """The three texts under their headings, to be changed in an editor."""
+    return "".join(f"=== {name} ===\n{getattr(pair, name)}\n" for name in TEXTS)
+
+
+def read_edit_form(form: str) -> dict[str, str]:
+    """The three texts of an edited form. Raises InputError where a heading or a text is gone."""
+    texts: dict[str, list[str]] = {}
+    for line in form.splitlines():
+        name = line.strip().strip("=").strip()
+        if line.startswith("===") and name in TEXTS and name not in texts:
+            texts[name] = []
+        elif texts:
+            next(reversed(texts.values())).append(line)
+    found = {name: "\n".join(lines).strip() for name, lines in texts.items()}
+    if list(found) != list(TEXTS) or not (found["positive"] and found["negative"]):
+        raise InputError(
+            f"expected the headings {', '.join(f'=== {n} ===' for n in TEXTS)} in this order, and "
+            "a text under the last two; the pair is as it was"
+        )
+    if found["positive"] == found["negative"]:
+        raise InputError("both sides are the same text; the pair is as it was")
+    return found
+
+
+def _decision(record: dict[str, Any]) -> Decision:
+    if record.get("verdict") not in get_args(Verdict):
+        raise ValueError(f"verdict {record.get('verdict')!r}")
+    texts = [v for k, v in record.items() if k != "edited"]
+    edited = record.get("edited")
+    if edited is not None:
+        if set(edited) != set(TEXTS):
+            raise ValueError(f"edited has the fields {sorted(edited)}")
+        texts += edited.values()
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a field is not a text")
+    return Decision(**record)
+
+
+def _start_of_last_line(path: Path) -> int:
+    return path.read_bytes().rfind(b"\n") + 1

@@ -1,0 +1,111 @@
+"""Do projections before an act predict the act, when the model itself plays the five games?
+
+    python experiments/predict_behaviour.py
+    python experiments/predict_behaviour.py --steer
+
+Reads the directions of a finished run (run_full_pipeline.py) and plays every game under kind,
+neutral and ruthless instructions. Writes ``on_policy.json`` into the run's folder (and, with
+``--steer``, ``steered_play.json``), a page of per-token projections for some episodes in
+``transcripts/``, and the report again.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from empathy_lens.command_line import clear_errors
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(
+    model: Annotated[str, typer.Option(help="embedded, embedded:smollm2, a hub id, a folder")] = (
+        "embedded"
+    ),
+    run: Annotated[Path | None, typer.Option(help="folder of a run, with its directions")] = None,
+    episodes: Annotated[
+        int, typer.Option(min=1, help="episodes of each game under each kind of instruction")
+    ] = 10,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    temperature: Annotated[float, typer.Option(min=0)] = 1.0,
+    calibrated: Annotated[bool, typer.Option("--calibrated")] = False,
+    steer: Annotated[bool, typer.Option("--steer", help="play under steering too")] = False,
+    transcripts: Annotated[int, typer.Option(min=0, help="episodes to show token by token")] = 3,
+    backend: Annotated[str, typer.Option()] = "auto",
+    device: Annotated[str, typer.Option()] = "auto",
+    dtype: Annotated[str, typer.Option()] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="print the result")] = False,
+) -> None:
+    """Play, predict, and write the results into the run's folder."""
+    with clear_errors():
+        from empathy_lens.artifacts import load_directions
+        from empathy_lens.console import progress_bars
+        from empathy_lens.eia import GAMES
+        from empathy_lens.eia.behaviour import on_policy_study
+        from empathy_lens.eia.decisions import Choice
+        from empathy_lens.eia.steered_play import steered_play
+        from empathy_lens.errors import InputError
+        from empathy_lens.files import read_json, write_json
+        from empathy_lens.models import load_model
+        from empathy_lens.views.tokens_html import token_view
+        from empathy_lens.views.write import write_report
+
+        folder = run or ROOT / "results" / model.strip("/").replace("/", "--").replace(":", "-")
+        if not (folder / "directions.safetensors").is_file():
+            raise InputError(
+                f"{folder}: expected a run with directions.safetensors; make one with: "
+                f"python experiments/run_full_pipeline.py --model {model}"
+            )
+        directions = load_directions(folder / "directions.safetensors")
+        choice = Choice("score", temperature, calibrated)
+        with progress_bars() as console:
+            console.announce(f"loading {model}")
+            loaded = load_model(model, backend=backend, device=device, dtype=dtype)  # type: ignore[arg-type]
+            console.announce("playing under instructions")
+            result, play = on_policy_study(
+                loaded,
+                directions,
+                n_episodes=episodes,
+                choice=choice,
+                seed=seed,
+                progress=console.progress("episodes"),
+            )
+            write_json(folder / "on_policy.json", result)
+            correlation = folder / "eia_correlation.json"
+            if correlation.is_file():
+                write_json(correlation, read_json(correlation) | {"on_policy": result})
+            for game_id in list(GAMES)[:transcripts]:
+                episode, text = play.transcript(game_id)
+                view = token_view(loaded, text, directions)
+                view.save(folder / "transcripts" / f"{game_id}-{episode.seed}.html")
+            out: dict[str, Any] = {"on_policy": result}
+            if steer:
+                console.announce("playing under steering")
+                layer = read_json(folder / "validation_auroc.json")["selected_layer"]
+                out["steered_play"] = steered_play(
+                    loaded,
+                    directions[layer],
+                    [
+                        (game_id, seed + i)
+                        for game_id in GAMES
+                        for i in range(max(1, episodes // 2))
+                    ],
+                    choice=choice,
+                    seed=seed,
+                    progress=console.progress("plays"),
+                )
+                write_json(folder / "steered_play.json", out["steered_play"])
+            console.announce("report")
+            write_report(folder)
+        if as_json:
+            print(json.dumps(out, indent=2))
+        else:
+            print(f"{result['finding']} Results: {folder / 'on_policy.json'}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

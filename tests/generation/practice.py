@@ -1,0 +1,10 @@
+"""What the tests of generation share: places, and keys that must never be seen anywhere."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SCENARIOS = ROOT / "data" / "eia_scenarios" / "scenarios.json"
+KEYS = {
+    f"EL_TEST_{name}_KEY": f"sk-planted-{name.lower()}-f00dfeed"
+    for name in ("ANTHROPIC", "OPENAI", "GEMINI")
+}

@@ -1,0 +1,105 @@
+"""Reading on from kept keys and values equals reading everything at once."""
+
+import pytest
+import torch
+
+from empathy_lens.errors import InputError
+from empathy_lens.key_values import read, read_branches
+from empathy_lens.tokens import pad_batch
+
+CLOSE = 1e-4
+
+
+def random_ids(n, seed):
+    return torch.randint(6, 200, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+ROWS = [[1, *random_ids(30, 0)], [1, *random_ids(17, 1)], [1, *random_ids(24, 2)]]
+BRANCHES = [
+    [random_ids(4, 3), random_ids(1, 4), random_ids(2, 5), random_ids(5, 6)],
+    [random_ids(2, 7), random_ids(3, 8)],
+    [],
+]
+
+
+@pytest.fixture(params=["tiny_gemma2", "tiny_llama"])
+def model(request, tiny_gemma2, tiny_llama):
+    """One with a sliding window that is always outgrown, and one without a window."""
+    return {"tiny_gemma2": tiny_gemma2, "tiny_llama": tiny_llama}[request.param]
+
+
+def full_logits(model, ids):
+    with torch.no_grad():
+        return model(torch.tensor([ids]))[0].float()
+
+
+def assert_branches(model, scored):
+    for i, (ids, row) in enumerate(zip(ROWS, BRANCHES, strict=True)):
+        torch.testing.assert_close(
+            scored.logits[i], full_logits(model, ids)[-1], atol=CLOSE, rtol=0
+        )
+        for branch, found in zip(row, scored.log_probs[i], strict=True):
+            steps = full_logits(model, [*ids, *branch]).log_softmax(-1)[len(ids) : -1]
+            wanted = steps[torch.arange(len(branch) - 1), branch[1:]]
+            torch.testing.assert_close(found, wanted, atol=CLOSE, rtol=0)
+
+
+def test_reading_in_two_parts_gives_the_logits_of_one_pass(model):
+    cuts = [12, 5, 23]
+    tokens, real = pad_batch([ids[:c] for ids, c in zip(ROWS, cuts, strict=True)], 0)
+    first = read(model, tokens, real, real)
+    tokens, real = pad_batch([ids[c:] for ids, c in zip(ROWS, cuts, strict=True)], 0)
+    second = read(model, tokens, real, real, past=first.past)
+    for part, rows in (
+        (first.logits, [full_logits(model, ids)[:c] for ids, c in zip(ROWS, cuts, strict=True)]),
+        (second.logits, [full_logits(model, ids)[c:] for ids, c in zip(ROWS, cuts, strict=True)]),
+    ):
+        torch.testing.assert_close(part, torch.cat(rows), atol=CLOSE, rtol=0)
+
+
+def test_continuations_are_read_apart_from_one_another(model):
+    assert_branches(model, read_branches(model, ROWS, BRANCHES))
+
+
+def test_continuations_after_a_past_that_was_cut_back(model):
+    begun = read_branches(model, ROWS, BRANCHES).past.keep([9, 2, 20])
+    rest = [ids[n:] for ids, n in zip(ROWS, (9, 2, 20), strict=True)]
+    assert_branches(model, read_branches(model, rest, BRANCHES, past=begun))
+
+
+def test_continuations_leave_no_trace_in_what_is_kept(model):
+    kept = read_branches(model, ROWS, BRANCHES).past
+    assert kept.real.sum(dim=1).tolist() == [len(ids) for ids in ROWS]
+    more = [[7, 8, 9], [10], [11, 12]]
+    scored = read_branches(model, more, [[], [], []], past=kept.keep([len(ids) for ids in ROWS]))
+    for found, ids, new in zip(scored.logits, ROWS, more, strict=True):
+        torch.testing.assert_close(found, full_logits(model, ids + new)[-1], atol=CLOSE, rtol=0)
+
+
+def test_rows_can_be_repeated_and_left_out(model):
+    past = read_branches(model, ROWS, [[], [], []]).past.keep([17, 25, 31], [1, 2, 0])
+    again = past.keep([25, 25], [1, 1])
+    scored = read_branches(model, [[7], [9, 10]], [[], []], past=again)
+    for found, new in zip(scored.logits, ([7], [9, 10]), strict=True):
+        wanted = full_logits(model, [*ROWS[2][:25], *new])[-1]
+        torch.testing.assert_close(found, wanted, atol=CLOSE, rtol=0)
+
+
+def test_hooks_act_on_branches_and_none_is_left_behind(model):
+    def push(resid, hook=None):
+        return resid + 1.0
+
+    before = full_logits(model, ROWS[0])
+    with model.hooks(fwd_hooks=[("blocks.1.hook_resid_post", push)]):
+        scored = read_branches(model, ROWS, BRANCHES)
+        assert_branches(model, scored)
+    assert (scored.logits[0] - before[-1]).abs().max() > 0.01
+    assert torch.equal(full_logits(model, ROWS[0]), before)
+
+
+def test_more_tokens_than_were_read_cannot_be_kept(model):
+    past = read_branches(model, ROWS, [[], [], []]).past
+    with pytest.raises(InputError, match="row 1 has read 18 tokens"):
+        past.keep([5, 19, 5])
+    with pytest.raises(InputError, match="a length for each of 3 rows"):
+        past.keep([5, 5])
