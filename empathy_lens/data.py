@@ -20,12 +20,14 @@ import numpy as np
 
 from .errors import InputError
 from .files import read_json, write_text
-from .types import ContrastivePair, RubricCompletion, Scenario, SteeringPrompt
+from .types import ContrastivePair, PlainQuestion, RubricCompletion, Scenario, SteeringPrompt
 
 __all__ = [
     "count_by",
     "data_hash",
+    "load_neutral_texts",
     "load_pairs",
+    "load_plain_questions",
     "load_rubric_completions",
     "load_scenarios",
     "load_steering_prompts",
@@ -37,7 +39,7 @@ SHOWN_FAULTS = 20
 SIDES = (("empathic_text", "non_empathic_text"), ("positive_text", "negative_text"))
 
 Record = dict[str, Any]
-T = TypeVar("T", ContrastivePair, RubricCompletion)
+T = TypeVar("T", ContrastivePair, RubricCompletion, PlainQuestion, tuple[str, str])
 
 
 def load_scenarios(path: str | Path) -> dict[str, Scenario]:
@@ -109,6 +111,19 @@ def load_steering_prompts(path: str | Path) -> tuple[SteeringPrompt, ...]:
             )
         prompts.append(SteeringPrompt(texts[0], texts[1], empathic, task))
     return tuple(prompts)
+
+
+def load_neutral_texts(path: str | Path) -> tuple[str, ...]:
+    """Neutral texts from a JSONL file of ``text_id`` and ``text``; errors as ``load_pairs``."""
+    found = _load_jsonl(
+        Path(path), lambda r: (_text(r, "text_id"), _text(r, "text")), lambda item: item[0]
+    )
+    return tuple(text for _, text in found)
+
+
+def load_plain_questions(path: str | Path) -> tuple[PlainQuestion, ...]:
+    """Questions with choices and the index of the right one (JSONL); errors as ``load_pairs``."""
+    return _load_jsonl(Path(path), _plain_question, lambda q: q.question_id)
 
 
 def save_pairs(
@@ -302,6 +317,21 @@ def _rubric_completion(record: Record, known: tuple[str, ...] | None) -> RubricC
         score=int(score),
         text=_text(record, "text"),
         **{name: _text(record, name, required=False) for name in optional},
+    )
+
+
+def _plain_question(record: Record) -> PlainQuestion:
+    choices, answer = record.get("choices"), record.get("answer")
+    if (
+        not isinstance(choices, list)
+        or len(choices) < 2
+        or not all(isinstance(c, str) and c.strip() for c in choices)
+    ):
+        raise InputError(f"choices: expected at least two texts, got {choices!r}")
+    if type(answer) is not int or answer not in range(len(choices)):
+        raise InputError(f"answer: expected an index in 0..{len(choices) - 1}, got {answer!r}")
+    return PlainQuestion(
+        _text(record, "question_id"), _text(record, "question"), tuple(choices), int(answer)
     )
 
 

@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .errors import InputError, NonFiniteError
-from .logits import unembed
-from .models import model_card
+from .errors import InputError
+from .logits import can_resume, check_finite, unembed
 from .tokens import pad_batch
 from .types import HookedModel
 
@@ -92,11 +91,11 @@ def read(
     cells = [_Cell(past, layer) for layer in range(int(model.cfg.n_layers))]
     all_real = real if past is None else torch.cat([past.real, real.to(past.real.device)], dim=1)
     with torch.no_grad():
-        if _is_hooked(model):
+        if can_resume(model):
             steps = all_real.long()
-            logits = _finite(unembed(model, _residual(model, tokens, steps, cells)[None, at])[0])
+            logits = unembed(model, _residual(model, tokens, steps, cells)[at])
         else:
-            logits = _finite(_bridge_logits(model, tokens, all_real, at, cells))
+            logits = check_finite(model, _bridge_logits(model, tokens, all_real, at, cells))
     keys, values = tuple(c.keys for c in cells), tuple(c.values for c in cells)
     return Reading(logits, KeyValues(keys, values, all_real.to(keys[0].device)))
 
@@ -130,7 +129,7 @@ def read_branches(
     past = None if past is None else past.aligned()
     longer = [(i, tuple(b)) for i, row in enumerate(branches) for b in row if len(b) > 1]
     targets = torch.tensor([token for _, b in longer for token in b[1:]], dtype=torch.long)
-    if _is_hooked(model) and _fits_window(model, new, branches, past):
+    if can_resume(model) and _fits_window(model, new, branches, past):
         with torch.no_grad():
             logits, flat, after = _side_by_side(model, new, branches, targets, past)
     else:
@@ -191,10 +190,10 @@ def _side_by_side(
     with model.hooks(fwd_hooks=[(name, apart) for name in names]):
         residual = _residual(model, tokens, all_steps, cells)
     ends = torch.tensor([len(ids) - 1 for ids in new])
-    logits = _finite(unembed(model, residual[torch.arange(len(new)), ends][None])[0])
+    logits = unembed(model, residual[torch.arange(len(new)), ends])
     size = max(1, LOGIT_CHUNK // int(model.cfg.d_vocab))
     parts = [
-        _log_probs(unembed(model, x[None])[0], t)
+        _log_probs(unembed(model, x), t)
         for x, t in zip(residual[at].split(size), targets.to(device).split(size), strict=True)
         if len(t)
     ]
@@ -227,10 +226,6 @@ def _row_by_row(
         found.append(_log_probs(logits, targets[first:last].to(logits.device)))
         first = last
     return torch.cat(found)
-
-
-def _is_hooked(model: HookedModel) -> bool:
-    return model_card(model).provenance.backend == "hooked"
 
 
 def _fits_window(
@@ -355,12 +350,4 @@ def _bridge_logits(
 def _log_probs(
     logits: Float[Tensor, "read d_vocab"], targets: Int[Tensor, "read"]
 ) -> Float[Tensor, "read"]:
-    return _finite(logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=1))
-
-
-def _finite(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    if not torch.isfinite(values).all():
-        raise NonFiniteError(
-            "logits are not finite; steer less, or load the model with --dtype bfloat16 or float32"
-        )
-    return values
+    return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=1)

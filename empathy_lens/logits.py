@@ -1,4 +1,4 @@
-"""Logits of the last positions only, with a key-value cache, on either backend.
+"""Forward passes in pieces, on either backend: with a key-value cache, and with few logits.
 
 At a vocabulary of 262,144 tokens the language-model head costs more than a small model's body,
 so it is computed for the positions that are read and for no others.
@@ -19,9 +19,12 @@ from .types import HookedModel
 __all__ = [
     "KeyValueCache",
     "can_resume",
+    "check_finite",
+    "early_residual",
     "last_logits",
     "new_cache",
-    "resumed_logits",
+    "resumed_residual",
+    "take_rows",
     "unembed",
 ]
 
@@ -31,13 +34,26 @@ KeyValueCache = Any
 
 def new_cache(model: HookedModel, batch: int) -> KeyValueCache:
     """An empty cache for ``batch`` rows."""
-    if model_card(model).provenance.backend == "hooked":
+    if can_resume(model):
         from transformer_lens import TransformerLensKeyValueCache
 
         return TransformerLensKeyValueCache.init_cache(model.cfg, model.cfg.device, batch)
     from transformers import DynamicCache
 
     return DynamicCache(config=cast(Any, model).original_model.config)
+
+
+def take_rows(cache: KeyValueCache, rows: Int[Tensor, "row"]) -> None:
+    """Makes the cache hold the given rows, in that order, each as often as it is named."""
+    if hasattr(cache, "batch_select_indices"):
+        cache.batch_select_indices(rows)
+        return
+    for entry in cache.entries:
+        at = rows.to(entry.past_keys.device)
+        entry.past_keys, entry.past_values = entry.past_keys[at], entry.past_values[at]
+    cache.previous_attention_mask = cache.previous_attention_mask[
+        rows.to(cache.previous_attention_mask.device)
+    ]
 
 
 def last_logits(
@@ -54,24 +70,17 @@ def last_logits(
     padded on the left, so that they end together. Hooks that are on the model act as usual.
     Raises NonFiniteError where a logit is NaN or infinite.
     """
+    if can_resume(model):
+        last = int(model.cfg.n_layers) - 1
+        residual = early_residual(model, tokens, attention_mask, layer=last, cache=cache)
+        return unembed(model, residual[:, -keep:])
     device = torch.device(model.cfg.device or "cpu")
-    tokens, attention_mask = tokens.to(device), attention_mask.to(device)
+    options: dict[str, Any] = {"attention_mask": attention_mask.to(device), "logits_to_keep": keep}
+    if cache is not None:
+        options |= {"past_key_values": cache, "use_cache": True}
     with torch.no_grad():
-        if model_card(model).provenance.backend == "hooked":
-            # HookedTransformer keeps the mask of earlier positions in its cache.
-            residual = model(
-                tokens,
-                attention_mask=attention_mask[:, -tokens.shape[1] :],
-                past_kv_cache=cache,
-                stop_at_layer=int(model.cfg.n_layers),
-            )
-            logits = unembed(model, residual[:, -keep:])
-        else:
-            options: dict[str, Any] = {"attention_mask": attention_mask, "logits_to_keep": keep}
-            if cache is not None:
-                options |= {"past_key_values": cache, "use_cache": True}
-            logits = model(tokens, **options)[:, -keep:].float()
-    return _finite(model, logits)
+        logits = model(tokens.to(device), **options)[:, -keep:].float()
+    return check_finite(model, logits)
 
 
 def can_resume(model: HookedModel) -> bool:
@@ -79,38 +88,77 @@ def can_resume(model: HookedModel) -> bool:
     return model_card(model).provenance.backend == "hooked"
 
 
-def resumed_logits(
+def early_residual(
     model: HookedModel,
-    residual: Float[Tensor, "batch pos d_model"],
-    attention_mask: Int[Tensor, "batch pos"],
+    tokens: Int[Tensor, "batch pos"],
+    attention_mask: Int[Tensor, "batch past_and_pos"],
     *,
     layer: int,
-    keep: int = 1,
-) -> Float[Tensor, "batch keep d_vocab"]:
-    """``last_logits`` from the ``resid_post`` of a layer on, without the layers up to it."""
-    mask = attention_mask.to(residual.device)
-    n_layers = int(model.cfg.n_layers)
+    cache: KeyValueCache | None = None,
+) -> Float[Tensor, "batch pos d_model"]:
+    """``resid_post`` of a layer, without the layers above it. Needs ``can_resume``."""
+    device = torch.device(model.cfg.device or "cpu")
     with torch.no_grad():
-        out = model(residual, start_at_layer=layer + 1, stop_at_layer=n_layers, attention_mask=mask)
-        return _finite(model, unembed(model, out[:, -keep:]))
+        # HookedTransformer keeps the mask of earlier positions in its cache.
+        residual = model(
+            tokens.to(device),
+            attention_mask=attention_mask[:, -tokens.shape[1] :].to(device),
+            past_kv_cache=cache,
+            stop_at_layer=layer + 1,
+        )
+    return cast(Tensor, residual)
 
 
-def _finite(
-    model: HookedModel, logits: Float[Tensor, "batch keep d_vocab"]
-) -> Float[Tensor, "batch keep d_vocab"]:
-    if not torch.isfinite(logits).all():
+def resumed_residual(
+    model: HookedModel,
+    residual: Float[Tensor, "batch pos d_model"],
+    *,
+    layer: int,
+    stop: int | None = None,
+    attention_mask: Int[Tensor, "batch past_and_pos"] | None = None,
+    cache: KeyValueCache | None = None,
+) -> Float[Tensor, "batch pos d_model"]:
+    """``resid_post`` of layer ``stop`` (default: the last) from that of ``layer``.
+
+    The attention mask may be left out where no row is padded on the left. Needs ``can_resume``.
+    """
+    last = int(model.cfg.n_layers) - 1
+    mask = None if attention_mask is None else attention_mask.to(residual.device)
+    with torch.no_grad():
+        out = model(
+            residual,
+            start_at_layer=layer + 1,
+            stop_at_layer=(last if stop is None else stop) + 1,
+            attention_mask=mask,
+            past_kv_cache=cache,
+        )
+    return cast(Tensor, out)
+
+
+def unembed(
+    model: HookedModel, residual: Float[Tensor, "*batch d_model"]
+) -> Float[Tensor, "*batch d_vocab"]:
+    """A HookedTransformer's final norm, unembedding and logit soft-cap, in float32.
+
+    Raises NonFiniteError where a logit is NaN or infinite.
+    """
+    hooked = cast(Any, model)
+    with torch.no_grad():
+        logits = hooked.unembed(hooked.ln_final(residual)).float()
+        cap = getattr(hooked.cfg, "output_logits_soft_cap", None)
+        if cap and cap > 0:
+            logits = cap * torch.tanh(logits / cap)
+    return check_finite(model, logits)
+
+
+def check_finite(
+    model: HookedModel, logits: Float[Tensor, "*batch d_vocab"]
+) -> Float[Tensor, "*batch d_vocab"]:
+    """The logits as they are. Raises NonFiniteError where one is NaN or infinite."""
+    # The extremes are NaN where anything is; reading them is far cheaper than isfinite.
+    if logits.numel() and not all(torch.isfinite(extreme) for extreme in logits.aminmax()):
         raise NonFiniteError(
             f"logits are not finite in {model.cfg.dtype}; steer less, or load the model with "
             "--dtype bfloat16 or float32"
         )
     return logits
-
-
-def unembed(
-    model: HookedModel, residual: Float[Tensor, "batch keep d_model"]
-) -> Float[Tensor, "batch keep d_vocab"]:
-    """A HookedTransformer's final norm, unembedding and logit soft-cap, in float32."""
-    hooked = cast(Any, model)
-    logits = hooked.unembed(hooked.ln_final(residual)).float()
-    cap = getattr(hooked.cfg, "output_logits_soft_cap", None)
-    return cap * torch.tanh(logits / cap) if cap and cap > 0 else logits

@@ -29,6 +29,7 @@ __all__ = [
     "Direction",
     "Estimate",
     "HookedModel",
+    "PlainQuestion",
     "Pooling",
     "Provenance",
     "RubricCompletion",
@@ -124,6 +125,16 @@ class SteeringPrompt:
     prompt: str
     empathic_actions: tuple[str, ...]
     task_actions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlainQuestion:
+    """An easy question: ``answer`` is the index of the right choice."""
+
+    question_id: str
+    question: str
+    choices: tuple[str, ...]
+    answer: int
 
 
 @dataclass(frozen=True, order=True)

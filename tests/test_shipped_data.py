@@ -14,7 +14,15 @@ from sklearn.metrics import roc_auc_score
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-from empathy_lens.data import count_by, load_pairs, load_rubric_completions, load_scenarios
+from empathy_lens.data import (
+    count_by,
+    load_neutral_texts,
+    load_pairs,
+    load_plain_questions,
+    load_rubric_completions,
+    load_scenarios,
+    load_steering_prompts,
+)
 from empathy_lens.errors import InputError
 from empathy_lens.generation.overlap import near_duplicates
 from empathy_lens.generation.quality import LENGTH_RATIO, MAX_OVERLAP, check_pairs
@@ -59,6 +67,11 @@ def rubric():
 @cache
 def records(name):
     return [json.loads(line) for line in (DATA / "neutral" / name).read_text().splitlines()]
+
+
+@cache
+def steering_prompts():
+    return load_steering_prompts(DATA / "eia_scenarios" / "steering_prompts.json")
 
 
 def ordinary():
@@ -229,10 +242,37 @@ def test_plain_questions_have_one_answer_among_four_choices_at_every_place():
     assert Counter(q["answer"] for q in questions) == dict.fromkeys(range(4), 15)
 
 
+def test_the_neutral_files_load():
+    folder = DATA / "neutral"
+    assert len(load_neutral_texts(folder / "neutral_texts.jsonl")) == 40
+    questions = load_plain_questions(folder / "plain_questions.jsonl")
+    assert [q.answer for q in questions] == [r["answer"] for r in records("plain_questions.jsonl")]
+
+
 def test_there_are_forty_neutral_texts_on_forty_topics():
     texts = records("neutral_texts.jsonl")
     assert len({t["topic"] for t in texts}) == len(texts) == 40
     assert all(60 <= n_words(t["text"]) <= 100 for t in texts)
+
+
+# The steering prompts
+
+
+def test_every_scenario_has_three_steering_prompts_with_two_actions_of_each_kind():
+    prompts = steering_prompts()
+    assert count_by(prompts, "scenario_id") == dict.fromkeys(sorted(SCENARIOS), 3)
+    assert all(len(p.empathic_actions) == len(p.task_actions) == 2 for p in prompts)
+    assert all(55 <= n_words(p.prompt) <= 85 for p in prompts)
+
+
+def test_actions_of_both_kinds_are_about_equally_long():
+    lengths = [
+        [sum(map(n_words, actions)) for actions in (p.empathic_actions, p.task_actions)]
+        for p in steering_prompts()
+    ]
+    assert all(abs(caring - task) <= 10 for caring, task in lengths)
+    caring, task = (sum(column) for column in zip(*lengths, strict=True))
+    assert 0.9 < caring / task < 1.1
 
 
 # All files together
@@ -251,6 +291,7 @@ def every_text():
     yield from {(c.group, c.prompt) for c in rubric()}
     yield from ((c.group, c.text) for c in rubric())
     yield from ((t["text_id"], t["text"]) for t in records("neutral_texts.jsonl"))
+    yield from ((p.prompt, p.prompt) for p in steering_prompts())
 
 
 def test_no_text_repeats_another():

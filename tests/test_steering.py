@@ -6,11 +6,23 @@ import pytest
 import torch
 
 from empathy_lens.activations import extract_activations
-from empathy_lens.directions import fit_direction
+from empathy_lens.directions import fit_direction, fit_directions
 from empathy_lens.errors import InputError, NonFiniteError
-from empathy_lens.generate import generate_steered, repetition
 from empathy_lens.logits import last_logits, new_cache
-from empathy_lens.steering import action_log_odds, add_direction, random_shift_null
+from empathy_lens.steering import (
+    INSTRUCTION,
+    Coherence,
+    ablate_direction,
+    action_log_odds,
+    add_direction,
+    generate_steered,
+    instructed,
+    perplexities,
+    random_shift_null,
+    repetition,
+)
+from empathy_lens.steering.generation import _next_tokens
+from empathy_lens.steering.scoring import continuation_log_probs
 from empathy_lens.tokens import encode, encode_prompt, pad_batch, pad_id
 from empathy_lens.types import ContrastivePair, SteeringPrompt
 
@@ -173,10 +185,110 @@ def test_greedy_generation_equals_one_full_pass_a_token(tiny_gemma2, direction):
     assert made.text == tiny_gemma2.tokenizer.decode(ids[start:], skip_special_tokens=True)
 
 
+def test_steering_new_tokens_alone_leaves_the_prompt_as_it_is(tiny_gemma2, direction):
+    prompt = "A man fell."
+    options = {"seeds": [0, 0], "max_new_tokens": 8, "temperature": 0.0, "new_tokens_only": True}
+    made = generate_steered(tiny_gemma2, [prompt] * 2, direction, [0.0, 20.0], **options)[1]
+    everywhere = generate_steered(
+        tiny_gemma2, [prompt], direction, [20.0], seeds=[0], max_new_tokens=8, temperature=0.0
+    )
+    assert everywhere[0].text != made.text
+    ids = list(encode_prompt(tiny_gemma2, prompt))
+    start = len(ids)
+    hook = add_direction(direction, 20.0, positions=slice(start, None))
+    with tiny_gemma2.hooks(fwd_hooks=[hook]), torch.no_grad():
+        for _ in range(made.n_new_tokens):
+            ids.append(int(tiny_gemma2(torch.tensor([ids]))[0, -1].argmax()))
+    assert made.text == tiny_gemma2.tokenizer.decode(ids[start:], skip_special_tokens=True)
+
+
+def test_the_batch_size_bounds_memory_and_not_the_result(tiny_gemma2, direction):
+    prompts = ["A man fell.", "It rained.", "A man fell."]
+    options = {"seeds": [4, 5, 6], "max_new_tokens": 6}
+    whole = generate_steered(tiny_gemma2, prompts, direction, [1.0, 0.0, -1.0], **options)
+    parts = generate_steered(
+        tiny_gemma2, prompts, direction, [1.0, 0.0, -1.0], batch_rows=1, **options
+    )
+    assert [c.text for c in whole] == [c.text for c in parts]
+
+
+def test_draws_follow_the_softmax_and_never_leave_its_support():
+    logits = torch.randn((1, 1300), generator=torch.Generator().manual_seed(1)) * 2
+    logits[:, 500:900] = -1e4
+    expected = (logits / 0.7).softmax(-1)[0]
+    generators = [torch.Generator().manual_seed(i) for i in range(20_000)]
+    drawn = _next_tokens(logits.expand(20_000, -1), generators, 0.7)[:, 0]
+    found = torch.bincount(drawn, minlength=1300) / len(drawn)
+    assert found[500:900].sum() == 0
+    error = (expected * (1 - expected) / len(drawn)).sqrt()
+    assert ((found - expected).abs() < 5 * error + 1e-3).all()
+
+
+def test_scores_equal_full_passes_at_every_layer_and_position(tiny_gemma2):
+    directions = fit_directions(extract_activations(tiny_gemma2, PAIRS))
+    prompt = encode_prompt(tiny_gemma2, "A man fell.")
+    texts = [encode(tiny_gemma2, t) for t in ("I stop.", "I stay here.", "Go")]
+    texts = [t.ids[t.start :] for t in texts]
+    hooks = {
+        layer: [None, add_direction(directions[layer], 1.5), ablate_direction(directions[layer])]
+        for layer in (0, 2, 3)
+    }
+    found = continuation_log_probs(tiny_gemma2, prompt, texts, hooks)
+    sparse = continuation_log_probs(tiny_gemma2, prompt, texts, hooks, every=3)
+    for layer, conditions in hooks.items():
+        for row, hook in enumerate(conditions):
+            for number, ids in enumerate(texts):
+                tokens = torch.tensor([[*prompt, *ids]])
+                with (
+                    tiny_gemma2.hooks(fwd_hooks=[hook] if hook else []),
+                    torch.no_grad(),
+                ):
+                    log_probs = tiny_gemma2(tokens).float().log_softmax(-1)[0, len(prompt) - 1 : -1]
+                wanted = log_probs.gather(-1, torch.tensor(ids)[:, None])[:, 0].numpy()
+                mine = found[layer][row, number]
+                np.testing.assert_allclose(mine[: len(ids)], wanted, atol=1e-4)
+                assert np.isnan(mine[len(ids) :]).all()
+                np.testing.assert_array_equal(
+                    np.isnan(sparse[layer][row, number]),
+                    [t % 3 > 0 or t >= len(ids) for t in range(len(mine))],
+                )
+    np.testing.assert_allclose(sparse[2][:, :, ::3], found[2][:, :, ::3], atol=1e-5)
+
+
+def test_perplexity_is_that_of_the_text_after_its_prompt(tiny_gemma2):
+    with_text, empty = perplexities(tiny_gemma2, [("A man fell.", "I stop."), ("A man fell.", " ")])
+    text = encode(tiny_gemma2, "I stop.", "A man fell.")
+    tokens = torch.tensor([text.ids])
+    with torch.no_grad():
+        log_probs = tiny_gemma2(tokens).float().log_softmax(-1)[0, text.start - 1 : -1]
+    loss = -log_probs.gather(-1, tokens[0, text.start :, None]).mean().item()
+    assert with_text == pytest.approx(math.exp(loss), rel=1e-4)
+    assert empty is None
+
+
+def test_coherence_wants_words_that_are_neither_repeated_nor_surprising():
+    good = Coherence(20, 8.0, 0.1, 0.9, truncated=False)
+    assert good.coherent(6.0)
+    for bad in (
+        replace(good, n_words=4),
+        replace(good, repetition=0.5),
+        replace(good, perplexity=19.0),
+        replace(good, n_words=0, perplexity=None),
+    ):
+        assert not bad.coherent(6.0)
+
+
+def test_a_plain_instruction_goes_before_the_prompt():
+    told = instructed(PROMPT)
+    assert told.prompt.startswith(INSTRUCTION)
+    assert told.prompt.endswith(PROMPT.prompt)
+    assert told.task_actions == PROMPT.task_actions
+
+
 @pytest.mark.parametrize(
     ("prompts", "alphas", "options", "message"),
     [
-        ([], [], {}, "for each row"),
+        ([], [], {}, "empty list"),
         (["a"], [1.0, 2.0], {}, "for each row"),
         (["  "], [1.0], {}, "prompt"),
         (["a"], [math.inf], {}, "finite"),

@@ -27,7 +27,7 @@ from empathy_lens.views.write import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = DataFiles.shipped(ROOT / "data")
-QUICK = {"n_resamples": 400, "n_null": 100, "estimators": ("mean_difference",)}
+QUICK = {"n_resamples": 400, "n_null": 100, "n_controls": 3, "estimators": ("mean_difference",)}
 EXTRACTED = [
     *(f"activations_{name}" for name in ("train", "test", "hard", *CONTRASTS, "rubric")),
     "config",
@@ -69,6 +69,8 @@ def files(tmp_path_factory):
         steering_prompts=folder / "steering.json",
         hard_pairs=folder / "hard.jsonl",
         contrast_sets=folder,
+        neutral_texts=folder / "neutral.jsonl",
+        plain_questions=folder / "questions.jsonl",
     )
     save_pairs(small.pairs_train, short_pairs(SHIPPED.pairs_train, 3))
     save_pairs(small.pairs_test, short_pairs(SHIPPED.pairs_test, 2))
@@ -83,7 +85,15 @@ def files(tmp_path_factory):
         if c.situation and c.completion_id.split("-r")[1][:2] in ("01", "02")
     ]
     write_text(small.rubric, "".join(json.dumps(line) + "\n" for line in lines))
-    prompts = json.loads(SHIPPED.steering_prompts.read_text())
+    for name in ("neutral_texts", "plain_questions"):
+        first = getattr(SHIPPED, name).read_text().splitlines()[:6]
+        cut = [
+            {k: v[:60] if k == "text" else v for k, v in json.loads(line).items()} for line in first
+        ]
+        write_text(getattr(small, name), "".join(json.dumps(line) + "\n" for line in cut))
+    shipped = json.loads(SHIPPED.steering_prompts.read_text())
+    # Three scenarios with two situations each: one to choose settings on, one to report on.
+    prompts = [shipped[i] for i in (0, 1, 3, 4, 9, 10)]
     write_json(small.steering_prompts, [{**p, "prompt": p["prompt"][:60]} for p in prompts])
     return small
 

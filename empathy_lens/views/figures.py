@@ -18,7 +18,8 @@ from .cosine_figures import contrast_cosines, layer_cosines
 from .evidence_figures import EVIDENCE_FIGURES
 from .play_figures import on_policy_actions, steered_play_scores
 from .runs import PARTS, get
-from .steering_figures import dose_response, steering_damage
+from .steering_figures import steering_damage
+from .sweep_figures import dose_response, effect_against_damage
 from .validation_figures import auroc_by_layer, projection_distributions
 
 __all__ = ["GROUPS", "run_figures"]
@@ -38,7 +39,7 @@ GROUPS = {
         "on_policy_actions",
         "steered_play",
     ),
-    "Steering": ("steering_dose_response", "steering_damage"),
+    "Steering": ("steering_dose_response", "steering_frontier", "steering_damage"),
 }
 """Figures by the question that they answer, in the order of the report."""
 
@@ -66,6 +67,7 @@ def run_figures(run: Mapping[str, Any]) -> dict[str, go.Figure]:
         "on_policy_actions": lambda: on_policy_actions(eia),
         "steered_play": lambda: steered_play_scores(run.get("steered_play")),
         "steering_dose_response": lambda: dose_response(steering),
+        "steering_frontier": lambda: effect_against_damage(steering),
         "steering_damage": lambda: steering_damage(steering),
     }
     drawn = {name: draw[name]() for names in GROUPS.values() for name in names}

@@ -17,6 +17,7 @@ from .headline import measures, tally, verdicts
 from .page import render
 from .report_tables import criteria, facts, run_tables
 from .runs import estimate, get, plain, read_run, rows
+from .steering_tables import recommendations
 from .text import json_island, number_text, prose, shortened, signed_text
 from .token_sides import TokenSide, saved_side
 from .tokens_html import tokens_fragment
@@ -193,6 +194,7 @@ def _steering(steering: Any) -> dict[str, Any] | None:
         return None
     return {
         "rule": prose(get(steering, "rule") or "", 1000),
+        "answers": [prose(answer, 1000) for answer in recommendations(steering)],
         "groups": [
             {
                 "scenario": prose(scenario, 200),
@@ -220,6 +222,11 @@ def _completion(row: Mapping[str, Any]) -> dict[str, str]:
         measured.append("cut at the token limit")
     if isinstance(success, bool):
         measured.append("success" if success else "no success")
+    if plain(row.get("judged")):
+        measured.append(f"judged empathic {number_text(float(row['judged']), 2)}")
+    perplexity = get(row, "coherence", "perplexity")
+    if plain(perplexity):
+        measured.append(f"perplexity {number_text(float(perplexity), 1)}")
     return {
         "alpha": signed_text(float(alpha)) if plain(alpha) else number_text(alpha),
         "unsteered": "yes" if alpha == 0 else "",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .runs import estimate, get, numbers_of, rows
+from .steering_tables import steering_tables
 from .text import estimate_text, number_text, shortened
 
 __all__ = ["Cell", "Table", "criteria", "facts", "run_tables"]
@@ -166,12 +167,7 @@ def run_tables(run: Mapping[str, Any]) -> list[Table]:
                 for layer, row in zip(of_layers, by_layer, strict=False)
             ),
         ),
-        table(
-            "slopes",
-            "Slope of the empathic action's log-odds in alpha (nats per class gap)",
-            ("scenario", "slope"),
-            _named(numbers_of(steering, "log_odds_slope")),
-        ),
+        *(table(*found) for found in steering_tables(steering)),
         table(
             "projections",
             "Held-out texts (projection − threshold, in class gaps)",

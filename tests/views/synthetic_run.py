@@ -204,14 +204,40 @@ def _steering(t: Any, scenarios: list[str]) -> dict[str, Any]:
         for alpha in alphas
     ]
     band = {str(a): {"low": -0.6 * abs(a), "high": 0.55 * abs(a)} for a in alphas}
+    settings = [
+        {
+            "layer": 12,
+            "alpha": alpha,
+            "effect": estimate(0.5 * alpha),
+            "loss_increase": estimate(0.02 * alpha * alpha),
+            "accuracy": estimate(0.8 - 0.01 * abs(alpha)),
+            "coherent_share": 1 - 0.1 * abs(alpha),
+        }
+        for alpha in alphas
+    ]
     return {
         "layer": 12,
         "raw_norm": 812.5,
         "alphas": alphas,
         "examples": examples,
-        "log_odds_slope": {s: 0.5 + 0.1 * i for i, s in enumerate(scenarios)},
+        "dose_response": [{"alpha": s["alpha"], "shift": s["effect"]} for s in settings],
+        "frontier": settings,
+        "prompt_slopes": [
+            {"scenario_id": s, "prompt": i, "slope": 0.5 + 0.1 * i} for i, s in enumerate(scenarios)
+        ],
         "mean_slope": 0.61,
-        "random": {"n": 20, "share_below": 0.9, "by_alpha": band},
+        "slope": estimate(0.61),
+        "wrong_share": estimate(0.1),
+        "random": {"n": 20, "share_below": 0.9, "p": 0.14, "by_alpha": band},
+        "shuffled": {"n": 20, "share_below": 0.8, "by_alpha": band},
+        "instruction": {"text": t("Be kind."), "shift": estimate(0.4)},
+        "asymmetry": {
+            "adding": estimate(0.6),
+            "removing": estimate(0.8),
+            "difference": estimate(-0.2),
+        },
+        "recommendation": {"adding": {"text": t("layer 12, alpha 1 to 2")}, "removing": None},
+        "judge": {"accuracy": estimate(0.78)},
         "successes": 7,
         "out_of": 12,
         "rule": t("the shift has alpha's sign and the text stays whole"),

@@ -27,7 +27,7 @@ OF_PART = {
         "on_policy_actions",
     },
     "steered_play": {"steered_play"},
-    "steering_examples": {"steering_dose_response", "steering_damage"},
+    "steering_examples": {"steering_dose_response", "steering_frontier", "steering_damage"},
 }
 
 

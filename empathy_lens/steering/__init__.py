@@ -1,0 +1,43 @@
+"""Steering as an experiment: hooks, dose, controls, damage, and an answer.
+
+``add_direction`` and its siblings are ordinary TransformerLens hooks; ``action_log_odds`` and
+``generate_steered`` measure under them; ``steering_sweep`` measures everything over layers and
+strengths, and ``recommend`` reads off what to use.
+"""
+
+from .checks import check_direction
+from .coherence import Coherence, coherence, distinct_n, perplexities, repetition
+from .controls import random_controls, shuffled_controls
+from .damage import Damage, measure_damage
+from .generation import generate_steered
+from .hooks import ablate_direction, add_direction, by_row, clamp_direction, on_sites
+from .log_odds import INSTRUCTION, action_log_odds, instructed, random_shift_null
+from .recommend import Recommendation, recommend
+from .sweep import SteeringSweep, steering_sweep
+
+__all__ = [
+    "INSTRUCTION",
+    "Coherence",
+    "Damage",
+    "Recommendation",
+    "SteeringSweep",
+    "ablate_direction",
+    "action_log_odds",
+    "add_direction",
+    "by_row",
+    "check_direction",
+    "clamp_direction",
+    "coherence",
+    "distinct_n",
+    "generate_steered",
+    "instructed",
+    "measure_damage",
+    "on_sites",
+    "perplexities",
+    "random_controls",
+    "random_shift_null",
+    "recommend",
+    "repetition",
+    "shuffled_controls",
+    "steering_sweep",
+]

@@ -1,0 +1,183 @@
+"""Hooks that change the residual stream along a direction, as pure factories.
+
+Each factory gives a ``(hook name, function)`` for ``model.hooks(fwd_hooks=[...])``. The functions
+never write into their input, compute in float32, cast back, and raise where the result is not
+finite. ``alpha`` counts multiples of ``raw_norm``: alpha 1 moves an activation by the mean gap
+between the classes (Contrastive Activation Addition, Rimsky et al. 2024, arXiv 2312.06681, in
+units that carry over between layers and models).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..errors import InputError, NonFiniteError
+from ..types import Direction, Site
+
+__all__ = [
+    "Condition",
+    "FwdHook",
+    "Positions",
+    "ablate_direction",
+    "add_direction",
+    "by_row",
+    "clamp_direction",
+    "on_sites",
+]
+
+FwdHook = tuple[str, Callable[..., Tensor]]
+Positions = slice | Sequence[int] | Bool[Tensor, "batch pos"]
+"""Positions of the tensor that the hook sees: with a cache, those are the new tokens alone."""
+Condition = Callable[[Float[Tensor, "batch pos"]], Bool[Tensor, "batch pos"]]
+"""Takes the projections (``Direction.project``) and says where to act."""
+Change = Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_model"]]
+
+
+def add_direction(
+    direction: Direction,
+    alpha: float | Float[Tensor, "batch"],
+    *,
+    positions: Positions | None = None,
+    condition: Condition | None = None,
+) -> FwdHook:
+    """Adds ``alpha * raw_norm * vector``.
+
+    ``alpha`` is one number or one a row of the batch; rows with alpha 0 pass through untouched,
+    bit for bit. ``positions`` and ``condition`` limit where it acts (default: everywhere); for
+    new tokens only, give ``positions=slice(n_prompt, None)``. Raises InputError for an alpha that
+    is not finite, and NonFiniteError (when it runs) where the sum overflows the model's dtype.
+
+    >>> with model.hooks(fwd_hooks=[add_direction(direction, alpha=2.0)]):
+    ...     logits = model(tokens)
+    """
+    strengths = _per_row("alpha", alpha)
+    push = strengths[:, None, None] * direction.raw_norm * direction.vector.float()
+
+    def change(resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
+        return resid + push.to(resid.device)
+
+    return _hook(direction, change, strengths != 0, positions, condition, f"alpha {alpha}")
+
+
+def clamp_direction(
+    direction: Direction,
+    projection: float | Float[Tensor, "batch"],
+    *,
+    positions: Positions | None = None,
+    condition: Condition | None = None,
+) -> FwdHook:
+    """Sets the projection on the direction to a value, in activation units, one or one a row.
+
+    ``direction.threshold`` is the midpoint between the classes. What is at right angles to the
+    direction stays. Options and errors as for :func:`add_direction`.
+    """
+    wanted = _per_row("projection", projection)
+
+    def change(resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
+        vector = direction.vector.float().to(resid.device)
+        missing = wanted.to(resid.device)[:, None] - direction.project(resid)
+        return resid + missing[..., None] * vector
+
+    every = torch.ones_like(wanted, dtype=torch.bool)
+    return _hook(direction, change, every, positions, condition, f"projection {projection}")
+
+
+def ablate_direction(
+    direction: Direction,
+    *,
+    positions: Positions | None = None,
+    condition: Condition | None = None,
+) -> FwdHook:
+    """Projects the direction out: afterwards the projection is 0 (up to rounding).
+
+    Directional ablation of Arditi et al. 2024 (arXiv 2406.11717, eq. 4). Options and errors as
+    for :func:`add_direction`; for every layer, see :func:`on_sites`.
+    """
+    return clamp_direction(direction, 0.0, positions=positions, condition=condition)
+
+
+def on_sites(hook: FwdHook, sites: Sequence[Site]) -> list[FwdHook]:
+    """The same change at each of several sites, whatever site the direction came from."""
+    if not sites:
+        raise InputError("expected at least one site, got none")
+    return [(site.hook_name, hook[1]) for site in sites]
+
+
+def by_row(hooks: Sequence[FwdHook], *, repeats: int = 1) -> FwdHook:
+    """One hook of one site that gives each row (or run of ``repeats`` rows) a hook of its own."""
+    names = {name for name, _ in hooks}
+    if len(names) != 1:
+        raise InputError(f"expected hooks of one site, got {sorted(names) or 'none'}")
+
+    def steer(resid: Tensor, hook: Any = None) -> Tensor:
+        if len(resid) != len(hooks) * repeats:
+            raise InputError(f"{len(hooks)} hooks x {repeats} for a batch of {len(resid)} rows")
+        parts = zip(hooks, resid.split(repeats), strict=True)
+        return torch.cat([change(rows, hook) for (_, change), rows in parts])
+
+    return names.pop(), steer
+
+
+def _hook(
+    direction: Direction,
+    change: Change,
+    rows: Bool[Tensor, "row"],
+    positions: Positions | None,
+    condition: Condition | None,
+    what: str,
+) -> FwdHook:
+    """``change`` in float32, where row, position and projection ask for it."""
+
+    def steer(resid: Tensor, hook: Any = None) -> Tensor:
+        if not rows.any():
+            return resid
+        if len(rows) not in (1, len(resid)):
+            raise InputError(f"{len(rows)} values for a batch of {len(resid)} rows ({what})")
+        exact = resid.float()
+        changed = change(exact).to(resid.dtype)
+        if not torch.isfinite(changed).all():
+            raise NonFiniteError(
+                f"{getattr(hook, 'name', None) or direction.site.hook_name}: steering with {what} "
+                f"is not finite in {resid.dtype}; use a smaller value, or load the model with "
+                "--dtype bfloat16"
+            )
+        if rows.all() and positions is None and condition is None:
+            return changed
+        acts = rows.to(resid.device)[:, None].expand(len(resid), resid.shape[1])
+        if positions is not None:
+            acts = acts & _position_mask(positions, resid)
+        if condition is not None:
+            acts = acts & condition(direction.project(exact))
+        return torch.where(acts[..., None], changed, resid)
+
+    return direction.site.hook_name, steer
+
+
+def _position_mask(positions: Positions, resid: Tensor) -> Bool[Tensor, "batch pos"]:
+    if isinstance(positions, Tensor):
+        if positions.shape != resid.shape[:2]:
+            raise InputError(
+                f"positions: expected a mask of shape {tuple(resid.shape[:2])}, got "
+                f"{tuple(positions.shape)}"
+            )
+        return positions.to(resid.device)
+    mask = torch.zeros(resid.shape[:2], dtype=torch.bool, device=resid.device)
+    try:
+        mask[:, positions if isinstance(positions, slice) else list(positions)] = True
+    except IndexError:
+        raise InputError(
+            f"positions: expected numbers in 0..{resid.shape[1] - 1}, got {list(positions)}"  # type: ignore[arg-type]
+        ) from None
+    return mask
+
+
+def _per_row(name: str, value: float | Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+    values = torch.atleast_1d(torch.as_tensor(value, dtype=torch.float32))
+    if not torch.isfinite(values).all():
+        raise InputError(f"{name}: expected finite numbers, got {value}")
+    return values

@@ -1,0 +1,152 @@
+"""Which layer, which strength? Chosen on some prompts and texts, reported on others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..errors import InputError
+from ..types import Estimate
+from .analysis import accuracy_change, effect, instruction_effect, loss_increase
+from .sweep import SteeringSweep
+
+__all__ = ["Recommendation", "recommend"]
+
+MAX_LOSS_INCREASE = 0.05
+MAX_ACCURACY_DROP = 0.05
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The setting to use, and what to expect of it on prompts it was not chosen on.
+
+    ``alphas`` is the range (nearest to 0, furthest) in which damage stayed within bounds and the
+    effect was at least half of that at ``alpha``, the best. ``effect`` and ``instruction`` (a
+    plain request instead) are shifts in nats per token, ``loss_increase`` nats per token of
+    neutral text, ``accuracy_change`` a difference of shares. ``share_beyond`` is the share of
+    random directions at that setting that move the choice less far the way asked.
+    """
+
+    layer: int
+    alpha: float
+    alphas: tuple[float, float]
+    effect: Estimate
+    loss_increase: Estimate
+    accuracy_change: Estimate
+    share_beyond: float
+    shuffled_share_beyond: float | None
+    instruction: Estimate
+    n_choosing: int
+    n_reporting: int
+    held_out: bool
+
+    @property
+    def works(self) -> bool:
+        """Whether the effect excludes 0 the way asked and exceeds 95% of random directions."""
+        ends = self.effect.low if self.alpha > 0 else -self.effect.high
+        return ends > 0 and self.share_beyond >= 0.95
+
+    def __str__(self) -> str:
+        low, high = sorted(self.alphas)
+        strengths = f"{low:g}" if low == high else f"{low:g} to {high:g} (best {self.alpha:g})"
+        return (
+            f"layer {self.layer}, alpha {strengths}: shift "
+            f"{self.effect} nats per token, beyond {100 * self.share_beyond:.0f}% of random "
+            f"directions; neutral loss {self.loss_increase}; accuracy change "
+            f"{self.accuracy_change}; a plain instruction shifts {self.instruction}. "
+            + ("It works by these measures." if self.works else "Not shown to work.")
+        )
+
+
+def recommend(
+    sweep: SteeringSweep,
+    *,
+    towards: Literal["adding", "removing"] = "adding",
+    max_loss_increase: float = MAX_LOSS_INCREASE,
+    max_accuracy_drop: float = MAX_ACCURACY_DROP,
+    n_resamples: int = 10_000,
+) -> Recommendation | None:
+    """The setting with the largest effect whose damage stays within bounds, or None.
+
+    Chosen on the sweep's prompts for choosing and every second neutral text and question; all
+    figures come from the others. ``towards`` "adding" looks at positive alphas and wants a
+    positive shift, "removing" the opposite; strengths without controls are not considered. None
+    where no setting within the bounds moves the choice the way asked. Raises InputError where no
+    such alpha was swept.
+    """
+    if towards not in ("adding", "removing"):
+        raise InputError(f"towards: expected adding or removing, got {towards!r}")
+    sign = 1.0 if towards == "adding" else -1.0
+    alphas = sorted((a for a in sweep.pushes if sign * a > 0), key=abs)
+    if not alphas:
+        raise InputError(f"no alpha for {towards} was swept; swept: {list(sweep.pushes)}")
+    choosing = list(sweep.choosing)
+    best: tuple[float, int, float] | None = None
+    fine: dict[int, dict[float, float]] = {}
+    for row, layer in enumerate(sweep.layers):
+        fine[layer] = {}
+        for alpha in alphas:
+            at = sweep.alphas.index(alpha)
+            if not _within(sweep, layer, at, max_loss_increase, max_accuracy_drop):
+                break
+            moved = sign * float(sweep.shifts[row, at, choosing].mean())
+            fine[layer][alpha] = moved
+            if moved > 0 and (best is None or moved > best[0]):
+                best = (moved, layer, alpha)
+    if best is None:
+        return None
+    most, layer, alpha = best
+    useful = [a for a, moved in fine[layer].items() if moved >= most / 2]
+    return _report(sweep, layer, alpha, (useful[0], useful[-1]), sign, n_resamples)
+
+
+def _within(sweep: SteeringSweep, layer: int, at: int, max_loss: float, max_drop: float) -> bool:
+    losses = sweep.damage.losses[layer][:, ::2]
+    correct = sweep.damage.correct[layer][:, ::2]
+    loss = float((losses[at] - losses[sweep.zero]).mean())
+    drop = float(correct[sweep.zero].mean() - correct[at].mean())
+    return loss <= max_loss and drop <= max_drop
+
+
+def _report(
+    sweep: SteeringSweep,
+    layer: int,
+    alpha: float,
+    alphas: tuple[float, float],
+    sign: float,
+    n_resamples: int,
+) -> Recommendation:
+    row, push = sweep.layers.index(layer), sweep.pushes.index(alpha)
+    shift = effect(sweep, layer, alpha, n_resamples=n_resamples)
+    n_texts, n_questions = (
+        found[layer].shape[1] for found in (sweep.damage.losses, sweep.damage.correct)
+    )
+
+    def beyond(controls: np.ndarray) -> float | None:
+        if not len(controls):
+            return None
+        moved = controls[:, push].mean(axis=-1)
+        return float((sign * moved < sign * shift.value).mean())
+
+    random = beyond(sweep.random[row])
+    assert random is not None
+    return Recommendation(
+        layer=layer,
+        alpha=alpha,
+        alphas=alphas,
+        effect=shift,
+        loss_increase=loss_increase(
+            sweep, layer, alpha, texts=range(1, n_texts, 2), n_resamples=n_resamples
+        ),
+        accuracy_change=accuracy_change(
+            sweep, layer, alpha, questions=range(1, n_questions, 2), n_resamples=n_resamples
+        ),
+        share_beyond=random,
+        shuffled_share_beyond=beyond(sweep.shuffled[row]),
+        instruction=instruction_effect(sweep, n_resamples=n_resamples),
+        n_choosing=len(sweep.choosing),
+        n_reporting=len(sweep.reporting),
+        held_out=not set(sweep.choosing) & set(sweep.reporting),
+    )

@@ -1,0 +1,242 @@
+"""Everything that steering does, measured over layers x strengths x situations x samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ..activations import Progress
+from ..errors import InputError
+from ..judges import Judge
+from ..types import Activations, Completion, Direction, HookedModel, PlainQuestion, SteeringPrompt
+from .checks import check_alphas, check_direction, check_prompts
+from .coherence import Coherence, coherence
+from .controls import random_controls, shuffled_controls
+from .damage import Damage, measure_damage
+from .generation import generate_steered
+from .hooks import add_direction
+from .log_odds import instructed, log_odds_by_layer
+
+__all__ = ["SteeredText", "SteeringSweep", "first_of_each", "steering_sweep"]
+
+
+@dataclass(frozen=True)
+class SteeredText:
+    """A text that was written under steering, and how it reads.
+
+    ``judged`` is the judge's score, 0 (task-focused) to 1 (empathic), None without a judge.
+    """
+
+    prompt_index: int
+    completion: Completion
+    coherence: Coherence
+    judged: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class SteeringSweep:
+    """What was measured, before any statistics.
+
+    ``log_odds`` (nats per token) are absolute; ``random``, ``shuffled`` and ``instruction`` are
+    shifts against no steering. Controls are measured on the prompts ``reporting`` alone and at
+    ``pushes``, strengths other than 0, in rising order. The prompts ``choosing`` are the others.
+    """
+
+    directions: Mapping[int, Direction]
+    alphas: tuple[float, ...]
+    pushes: tuple[float, ...]
+    prompts: tuple[SteeringPrompt, ...]
+    choosing: tuple[int, ...]
+    reporting: tuple[int, ...]
+    log_odds: Float[np.ndarray, "layer alpha prompt"]
+    random: Float[np.ndarray, "layer control push reporting_prompt"]
+    shuffled: Float[np.ndarray, "layer shuffled push reporting_prompt"]
+    instruction: Float[np.ndarray, "prompt"]
+    damage: Damage
+    texts: tuple[SteeredText, ...]
+    seed: int
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        return tuple(self.directions)
+
+    @property
+    def zero(self) -> int:
+        return self.alphas.index(0.0)
+
+    @property
+    def shifts(self) -> Float[np.ndarray, "layer alpha prompt"]:
+        """Shift of the log-odds against no steering, nats per token."""
+        return self.log_odds - self.log_odds[:, self.zero : self.zero + 1]
+
+
+def steering_sweep(
+    model: HookedModel,
+    directions: Mapping[int, Direction] | Sequence[Direction],
+    alphas: Sequence[float],
+    prompts: Sequence[SteeringPrompt],
+    *,
+    neutral_texts: Sequence[str],
+    questions: Sequence[PlainQuestion],
+    control_alphas: Sequence[float] | None = None,
+    train: Activations | None = None,
+    judge: Judge | None = None,
+    n_random: int = 20,
+    n_shuffled: int = 20,
+    text_scenarios: Sequence[str] | None = None,
+    n_samples: int = 1,
+    max_new_tokens: int = 60,
+    every: int = 8,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> SteeringSweep:
+    """Log-odds, controls, damage and texts under every direction (one a layer) and alpha.
+
+    Parameters
+    ----------
+    alphas
+        Strengths in multiples of ``raw_norm``; 0 must be among them.
+    control_alphas
+        Strengths at which control directions are measured (default: all but 0).
+    prompts
+        The first situation of each scenario is for choosing settings, the others are for
+        reporting what they do; where no scenario has two, all serve for both.
+    train
+        Activations whose shuffled labels give ``n_shuffled`` control directions (None: none).
+    text_scenarios
+        Scenarios whose first prompt for reporting texts are written for (default: all).
+    every
+        Neutral loss is read on every ``every``-th token.
+
+    Raises InputError for an empty list, alphas without 0, a direction of another model, or a
+    prompt longer than the context.
+    """
+    by_layer = _by_layer(directions)
+    check_prompts(prompts)
+    check_alphas(alphas)
+    if 0.0 not in alphas or len(set(alphas)) < max(2, len(alphas)):
+        raise InputError(f"alphas: expected 0 and at least one other, all new, got {list(alphas)}")
+    for direction in by_layer.values():
+        check_direction(model, direction)
+    choosing = first_of_each(prompts)
+    reporting = [i for i in range(len(prompts)) if i not in choosing] or choosing
+    if len(reporting) < 3:
+        raise InputError(
+            f"prompts: expected at least three to report on, got {len(reporting)} besides the "
+            "first of each scenario; add situations"
+        )
+    firsts = first_of_each(prompts, reporting)
+    named = [i for i in firsts if prompts[i].scenario_id in (text_scenarios or ())]
+    step = _Steps(progress, len(prompts) + len(neutral_texts) + len(questions) + 1)
+
+    hooks = {k: [add_direction(d, a) for a in alphas] for k, d in by_layer.items()}
+    asked = alphas if control_alphas is None else control_alphas
+    pushes = sorted({float(a) for a in asked} - {0.0})
+    if not pushes or not set(pushes) <= set(alphas):
+        raise InputError(f"control_alphas: expected some of {list(alphas)}, got {list(asked)}")
+    controls = {k: random_controls(d, n_random, seed=seed + k) for k, d in by_layer.items()}
+    n_rows = {k: len(alphas) for k in by_layer}
+    if train is not None:
+        for k, d in by_layer.items():
+            controls[k] = controls[k] + shuffled_controls(d, train, n_shuffled, seed=seed + k)
+    control_hooks = {
+        k: [add_direction(d, a) for d in controls[k] for a in pushes] for k in by_layer
+    }
+    zero = list(alphas).index(0.0)
+    odds, nulls, told = [], [], []
+    for index, prompt in enumerate(prompts):
+        full = {k: hooks[k] + (control_hooks[k] if index in reporting else []) for k in by_layer}
+        found = log_odds_by_layer(model, prompt, full)
+        odds.append(np.stack([found[k][: n_rows[k]] for k in by_layer]))
+        if index in reporting:
+            shifts = [found[k][n_rows[k] :] - found[k][zero] for k in by_layer]
+            nulls.append(np.stack(shifts).reshape(len(by_layer), -1, len(pushes)))
+        plain = found[next(iter(by_layer))][zero]
+        told.append(log_odds_by_layer(model, instructed(prompt), {0: [None]})[0][0] - plain)
+        step()
+    damage = measure_damage(model, neutral_texts, questions, hooks, every=every, step=step)
+    texts = _write(
+        model, by_layer, alphas, prompts, named or firsts, n_samples, max_new_tokens, seed, judge
+    )
+    step()
+    null = np.stack(nulls, axis=-1)
+    return SteeringSweep(
+        directions=by_layer,
+        alphas=tuple(float(a) for a in alphas),
+        pushes=tuple(pushes),
+        prompts=tuple(prompts),
+        choosing=tuple(choosing),
+        reporting=tuple(reporting),
+        log_odds=np.stack(odds, axis=-1),
+        random=null[:, :n_random],
+        shuffled=null[:, n_random:],
+        instruction=np.array(told),
+        damage=damage,
+        texts=tuple(texts),
+        seed=seed,
+    )
+
+
+def first_of_each(
+    prompts: Sequence[SteeringPrompt], among: Sequence[int] | None = None
+) -> list[int]:
+    """Index of the first prompt of each scenario, in order."""
+    firsts: dict[str, int] = {}
+    for i in range(len(prompts)) if among is None else among:
+        firsts.setdefault(prompts[i].scenario_id, i)
+    return list(firsts.values())
+
+
+def _write(
+    model: HookedModel,
+    directions: Mapping[int, Direction],
+    alphas: Sequence[float],
+    prompts: Sequence[SteeringPrompt],
+    chosen: Sequence[int],
+    n_samples: int,
+    max_new_tokens: int,
+    seed: int,
+    judge: Judge | None,
+) -> list[SteeredText]:
+    """Texts of each prompt, sample, layer and alpha; a sample has one seed under all of them."""
+    rows = [(i, s, a) for i in chosen for s in range(n_samples) for a in alphas]
+    made: list[Completion] = []
+    for direction in directions.values():
+        made += generate_steered(
+            model,
+            [prompts[i].prompt for i, _, _ in rows],
+            direction,
+            [a for _, _, a in rows],
+            seeds=[seed + 1000 * s + i for i, s, _ in rows],
+            scenario_ids=[prompts[i].scenario_id for i, _, _ in rows],
+            max_new_tokens=max_new_tokens,
+        )
+    judged = [None] * len(made) if judge is None else judge([c.text for c in made]).tolist()
+    indices = [i for i, _, _ in rows] * len(directions)
+    return [
+        SteeredText(i, c, k, j)
+        for i, c, k, j in zip(indices, made, coherence(model, made), judged, strict=True)
+    ]
+
+
+def _by_layer(directions: Mapping[int, Direction] | Sequence[Direction]) -> dict[int, Direction]:
+    found = list(directions.values()) if isinstance(directions, Mapping) else list(directions)
+    layers = [d.site.layer for d in found]
+    if not found or len(set(layers)) < len(layers):
+        raise InputError(f"directions: expected at least one, each of another layer, got {layers}")
+    return {d.site.layer: d for d in sorted(found, key=lambda d: d.site.layer)}
+
+
+class _Steps:
+    """Counts steps towards a total for a progress bar."""
+
+    def __init__(self, progress: Progress | None, total: int):
+        self.progress, self.total, self.done = progress, total, 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(min(self.done, self.total), self.total)

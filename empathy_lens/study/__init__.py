@@ -1,0 +1,87 @@
+"""The whole study as stages of a run: activations → directions → evidence → behaviour → steering.
+
+Each stage reads what earlier stages wrote and writes its own files, so that a run can be resumed
+and a partly finished one can be read. The functions that compute live elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from ..activations import Progress
+from ..criteria import seed_criteria
+from ..data import data_hash
+from ..files import read_json, write_json
+from ..runs import Run, versions
+from ..steering.examples import ALPHAS, CONTROL_ALPHAS
+from . import stages
+from .inputs import CONTRASTS, DataFiles, Study, StudyOptions, parse_layers
+
+__all__ = ["CONTRASTS", "DataFiles", "StudyOptions", "parse_layers", "run_study", "summarise"]
+
+
+def run_study(
+    options: StudyOptions,
+    run: Run,
+    progress: Callable[[str], Progress] = lambda _: lambda done, total: None,
+) -> None:
+    """Runs every stage of the study into ``run.folder``; ``progress(name)`` makes a progress bar.
+
+    Raises what the stages raise; files of finished stages stay and serve ``resume``.
+    """
+    study = Study(options, run, progress)
+    hashes = {name: data_hash(pairs) for name, pairs in study.pairs.items()}
+    hashes["rubric"] = data_hash(study.rubric)
+    inputs: list[Any] = [study.model_request, hashes, versions()]
+    for name in hashes:
+        run.stage(
+            f"activations_{name}",
+            [study.model_request, hashes[name], versions()],
+            [f"activations/{name}.safetensors"],
+            partial(stages.extract, study, name),
+        )
+    run.stage("config", inputs, ["config.json"], lambda: stages.config(study, hashes))
+    inputs += [options.seed, options.n_resamples, options.n_null, options.estimators]
+    run.stage(
+        "directions",
+        inputs,
+        ["directions.safetensors", "validation_auroc.json"],
+        lambda: stages.directions(study),
+    )
+    run.stage("eia_correlation", inputs, ["eia_correlation.json"], lambda: stages.correlate(study))
+    run.stage("cosines", inputs, ["cosines.json"], lambda: stages.cosines(study))
+    steered = None
+    if options.skip_steering:
+        study.path("steering_examples.json").unlink(missing_ok=True)
+    else:
+        used = [vars(p) for p in (*study.steering_prompts, *study.questions)]
+        steered = [used, study.neutral_texts, ALPHAS, CONTROL_ALPHAS, options.n_controls]
+        run.stage(
+            "steering", [inputs, steered], ["steering_examples.json"], lambda: stages.steer(study)
+        )
+    run.stage("evidence", [inputs, steered], ["evidence.json"], lambda: stages.evidence(study))
+    run.stage(
+        "token_views", [inputs, steered], ["token_views.json"], lambda: stages.token_views(study)
+    )
+
+
+def summarise(run: Run, wall_seconds: float) -> dict[str, Any]:
+    """Writes ``summary.json`` of a finished run: criteria, time and memory by stage, versions."""
+
+    def part(name: str) -> Any:
+        path = run.folder / f"{name}.json"
+        return read_json(path) if path.is_file() else None
+
+    validation = cast(dict[str, Any], part("validation_auroc"))
+    summary = {
+        "selected_layer": validation["selected_layer"],
+        "criteria": seed_criteria(validation, part("eia_correlation"), part("steering_examples")),
+        "stages": [record.summary() for record in run.records],
+        "wall_seconds": round(wall_seconds, 1),
+        "peak_rss_mb": round(max(r.peak_rss_mb for r in run.records), 1),
+        "versions": versions(),
+    }
+    write_json(run.folder / "summary.json", summary)
+    return summary

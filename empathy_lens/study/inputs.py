@@ -1,0 +1,147 @@
+"""What a study is asked and given: its files, its options, and its loaded inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from ..activations import Progress
+from ..artifacts import load_activations, load_directions
+from ..data import (
+    load_neutral_texts,
+    load_pairs,
+    load_plain_questions,
+    load_rubric_completions,
+    load_scenarios,
+    load_steering_prompts,
+)
+from ..directions import ESTIMATORS
+from ..errors import InputError
+from ..files import read_json
+from ..models import Backend, load_model
+from ..runs import Run
+from ..types import Activations, Direction, HookedModel
+
+__all__ = ["CONTRASTS", "DataFiles", "Study", "StudyOptions", "parse_layers"]
+
+CONTRASTS = ("sentiment", "politeness", "verbosity", "refusal", "task_focus")
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The files a study reads."""
+
+    pairs_train: Path
+    pairs_test: Path
+    scenarios: Path
+    rubric: Path
+    steering_prompts: Path
+    hard_pairs: Path
+    contrast_sets: Path
+    neutral_texts: Path
+    plain_questions: Path
+
+    @classmethod
+    def shipped(cls, root: Path) -> DataFiles:
+        """The files of this repository, given its ``data`` folder."""
+        return cls(
+            pairs_train=root / "contrastive_pairs" / "train_pairs.jsonl",
+            pairs_test=root / "contrastive_pairs" / "test_pairs.jsonl",
+            scenarios=root / "eia_scenarios" / "scenarios.json",
+            rubric=root / "rubric_completions" / "rubric_completions.jsonl",
+            steering_prompts=root / "eia_scenarios" / "steering_prompts.json",
+            hard_pairs=root / "hard_pairs" / "hard_pairs.jsonl",
+            contrast_sets=root / "contrast_sets",
+            neutral_texts=root / "neutral" / "neutral_texts.jsonl",
+            plain_questions=root / "neutral" / "plain_questions.jsonl",
+        )
+
+
+def parse_layers(text: str) -> tuple[int, ...] | Literal["all"]:
+    """``all``, or layer numbers as in ``8,12,16``. Raises InputError for anything else."""
+    if text.strip() == "all":
+        return "all"
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"layers: expected all or numbers such as 8,12,16, got {text!r}") from None
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What is asked of a study.
+
+    ``layers`` is "all" or layer numbers; ``n_resamples`` counts bootstrap resamples, ``n_null``
+    the random directions and the permutations of the evidence, ``estimators`` are compared in it;
+    ``n_controls`` the random directions that are steered beside the real one.
+    """
+
+    files: DataFiles
+    model: str = "embedded"
+    backend: Backend = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    revision: str | None = None
+    layers: tuple[int, ...] | Literal["all"] = "all"
+    seed: int = 0
+    skip_steering: bool = False
+    n_resamples: int = 10_000
+    n_null: int = 1000
+    n_controls: int = 20
+    estimators: tuple[str, ...] = tuple(ESTIMATORS)
+    command: str = ""
+
+
+class Study:
+    """The inputs of a study, read and checked once, and its model, loaded when first needed."""
+
+    def __init__(self, options: StudyOptions, run: Run, progress: Callable[[str], Progress]):
+        self.options, self.run, self.progress = options, run, progress
+        files = options.files
+        known = load_scenarios(files.scenarios).keys()
+        self.pairs = {
+            "train": load_pairs(files.pairs_train, scenario_ids=known),
+            "test": load_pairs(files.pairs_test, scenario_ids=known),
+            "hard": load_pairs(files.hard_pairs, scenario_ids=known),
+            **{name: load_pairs(files.contrast_sets / f"{name}.jsonl") for name in CONTRASTS},
+        }
+        self.rubric = load_rubric_completions(files.rubric, scenario_ids=known)
+        self.steering_prompts = load_steering_prompts(files.steering_prompts)
+        self.neutral_texts = load_neutral_texts(files.neutral_texts)
+        self.questions = load_plain_questions(files.plain_questions)
+
+    @cached_property
+    def model(self) -> HookedModel:
+        o = self.options
+        self.run.announce(f"loading {o.model}")
+        return load_model(
+            o.model, backend=o.backend, device=o.device, dtype=o.dtype, revision=o.revision
+        )
+
+    @property
+    def model_request(self) -> list[Any]:
+        """What decides the model, known without loading it."""
+        o = self.options
+        folder = Path(o.model)
+        stamp = (
+            [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.iterdir())]
+            if folder.is_dir()
+            else []
+        )
+        return [o.model, o.backend, o.device, o.dtype, o.revision, list(o.layers), stamp]
+
+    def json(self, name: str) -> Any:
+        return read_json(self.run.folder / f"{name}.json")
+
+    def path(self, name: str) -> Path:
+        return self.run.folder / name
+
+    def activations(self, name: str) -> Activations:
+        return load_activations(self.path(f"activations/{name}.safetensors"))
+
+    def direction(self) -> Direction:
+        layer = self.json("validation_auroc")["selected_layer"]
+        return load_directions(self.path("directions.safetensors"))[layer]
