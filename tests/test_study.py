@@ -170,7 +170,7 @@ def test_an_interrupted_stage_leaves_finished_ones_and_the_next_run_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("empathy_lens.study.predict_rubric", interrupt)
+        patched.setattr("empathy_lens.study.stages.predict_rubric", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_study(options, Run(tmp_path))
     assert not (tmp_path / "eia_correlation.json").exists()

@@ -93,27 +93,28 @@ def compared_aurocs(found: Mapping[str, list[Measure]]) -> go.Figure | None:
 def compared_dose_response(runs: Runs) -> go.Figure | None:
     """Mean shift of the action's log-odds by alpha, a curve for each run."""
     figure = new_figure(
-        "Mean shift of the empathic action's log-odds by steering strength (nats)",
+        "Mean shift of the empathic action's log-odds by steering strength (nats per token)",
         "alpha (mean class gaps)",
-        "log-odds shift (nats)",
+        "log-odds shift (nats per token)",
         note="Above 0 the model leans more to the empathic action than unsteered. Alpha counts "
         "each model's own class gaps.",
     )
     for i, (name, run) in enumerate(runs.items()):
-        shifts: dict[float, list[float]] = {}
-        for row in rows(run.get("steering_examples"), "examples"):
-            if plain(row.get("alpha")) and plain(row.get("shift")):
-                shifts.setdefault(float(row["alpha"]), []).append(float(row["shift"]))
+        shifts = {
+            float(row["alpha"]): found[0]
+            for row in rows(run.get("steering_examples"), "dose_response")
+            if plain(row.get("alpha")) and (found := estimate(row.get("shift"))) is not None
+        }
         if shifts:
             colour = COLOURS[i % len(COLOURS)]
             figure.add_scatter(
                 x=sorted(shifts),
-                y=[sum(shifts[a]) / len(shifts[a]) for a in sorted(shifts)],
+                y=[shifts[a] for a in sorted(shifts)],
                 mode="lines+markers",
                 line={"color": colour, "width": 2},
                 marker={"color": colour, "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8},
                 name=plotly_text(name, 60),
-                hovertemplate="alpha %{x}<br>%{y:.3f} nats<extra>%{fullData.name}</extra>",
+                hovertemplate="alpha %{x}<br>shift %{y:.3f}<extra>%{fullData.name}</extra>",
             )
     if not figure.data:
         return None

@@ -59,6 +59,9 @@ def test_findings_say_the_saved_numbers() -> None:
     assert "25 episodes" in found["steered_play"]
     assert "mean cosine of 0.90" in found["cosine_across_layers"]
     assert "+0.61 nats" in found["steering_dose_response"]
+    assert "more than under 90% of 20 random" in found["steering_dose_response"]
+    assert "−1 nats per token at layer 12 and alpha −2" in found["steering_frontier"]
+    assert "by +0.08" in found["steering_frontier"]
     assert "7 of 12" in found["steering_damage"]
 
 
