@@ -17,7 +17,7 @@ from typing import Any
 from .errors import InputError
 from .files import check_writable, read_json, sha256_file, write_json
 
-__all__ = ["Run", "StageRecord", "input_hash", "peak_rss_mb", "versions"]
+__all__ = ["Run", "StageRecord", "folder_name", "input_hash", "peak_rss_mb", "versions"]
 
 RECORDS = ".stages"
 
@@ -92,6 +92,11 @@ class Run:
             for file, sha256 in record.files.items()
         )
         return record if record.key == key and intact else None
+
+
+def folder_name(model: str) -> str:
+    """The name of a model's folder in ``results``: its id without what a path cannot hold."""
+    return model.strip("/").replace("/", "--").replace(":", "-")
 
 
 def input_hash(inputs: Any) -> str:

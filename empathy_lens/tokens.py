@@ -18,7 +18,15 @@ from .errors import InputError
 from .models import model_card
 from .types import HookedModel
 
-__all__ = ["EncodedText", "encode", "encode_prompt", "pad_batch", "pad_id", "prompt_frame"]
+__all__ = [
+    "EncodedText",
+    "encode",
+    "encode_prompt",
+    "pad_batch",
+    "pad_id",
+    "plain_ids",
+    "prompt_frame",
+]
 
 PROMPT_SEPARATOR = "\n\n"
 
@@ -42,7 +50,7 @@ def encode(model: HookedModel, text: str, prompt: str = "") -> EncodedText:
     empty or the whole is longer than the context the model was loaded with.
     """
     context = encode_prompt(model, prompt) if prompt else _begin(model)
-    completion = _plain_ids(model, _without_bos(model, text))
+    completion = plain_ids(model, _without_bos(model, text))
     if not completion:
         raise InputError(f"expected a text with at least one token, got {text!r}")
     return _checked(model, EncodedText((*context, *completion), start=len(context)))
@@ -58,11 +66,11 @@ def encode_prompt(model: HookedModel, prompt: str) -> tuple[int, ...]:
         rendered = model.tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
         )
-        ids = _plain_ids(model, rendered)
+        ids = plain_ids(model, rendered)
         # Most templates write the BOS themselves; a second one would shift every activation.
         ids = ids if ids[: len(begin)] == begin else (*begin, *ids)
     else:
-        ids = (*begin, *_plain_ids(model, prompt + PROMPT_SEPARATOR))
+        ids = (*begin, *plain_ids(model, prompt + PROMPT_SEPARATOR))
     return _checked(model, EncodedText(ids, start=len(ids))).ids
 
 
@@ -80,8 +88,8 @@ def prompt_frame(model: HookedModel) -> tuple[tuple[int, ...], tuple[int, ...]]:
         [{"role": "user", "content": mark}], tokenize=False, add_generation_prompt=True
     )
     before, _, after = rendered.partition(mark)
-    head = _plain_ids(model, before)
-    return head if head[: len(begin)] == begin else (*begin, *head), _plain_ids(model, after)
+    head = plain_ids(model, before)
+    return head if head[: len(begin)] == begin else (*begin, *head), plain_ids(model, after)
 
 
 def pad_batch(
@@ -117,7 +125,8 @@ def _without_bos(model: HookedModel, text: str) -> str:
     return text.removeprefix(model.tokenizer.bos_token or "")
 
 
-def _plain_ids(model: HookedModel, text: str) -> tuple[int, ...]:
+def plain_ids(model: HookedModel, text: str) -> tuple[int, ...]:
+    """Tokens of the text and nothing else: no BOS, no template."""
     return tuple(model.tokenizer(text, add_special_tokens=False).input_ids)
 
 

@@ -51,10 +51,11 @@ def main(
         from empathy_lens.errors import InputError
         from empathy_lens.files import read_json, write_json
         from empathy_lens.models import load_model
+        from empathy_lens.runs import folder_name
         from empathy_lens.views.tokens_html import token_view
         from empathy_lens.views.write import write_report
 
-        folder = run or ROOT / "results" / model.strip("/").replace("/", "--").replace(":", "-")
+        folder = run or ROOT / "results" / folder_name(model)
         if not (folder / "directions.safetensors").is_file():
             raise InputError(
                 f"{folder}: expected a run with directions.safetensors; make one with: "

@@ -61,7 +61,7 @@ def main(
     with clear_errors():
         from empathy_lens.console import criteria_table, progress_bars
         from empathy_lens.errors import InputError
-        from empathy_lens.runs import Run
+        from empathy_lens.runs import Run, folder_name
         from empathy_lens.study import (
             DataFiles,
             StudyOptions,
@@ -93,7 +93,7 @@ def main(
             skip_steering=skip_steering,
             command=shlex.join(["python", *sys.argv]),
         )
-        folder = out or ROOT / "results" / model.strip("/").replace("/", "--").replace(":", "-")
+        folder = out or ROOT / "results" / folder_name(model)
         with progress_bars() as console:
             run = Run(folder, resume=resume, announce=console.announce)
             run_study(options, run, console.progress)

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..key_values import KeyValues, Scored, read, read_branches
 from ..models import model_card
-from ..tokens import prompt_frame
+from ..tokens import plain_ids, prompt_frame
 from ..types import HookedModel, Site
 from .decisions import Choice, Decision
 from .episodes import Episode
@@ -44,14 +44,14 @@ def prompt_tokens(
     told = list(head)
     opening = f"{preamble.strip()}\n\n" if preamble.strip() else ""
     for line in (opening + observation.history).splitlines(keepends=True):
-        told += _ids(model, line)
+        told += plain_ids(model, line)
     block = observation.prompt[len(observation.history) :]
-    return (*told, *_ids(model, block), *tail), len(told)
+    return (*told, *plain_ids(model, block), *tail), len(told)
 
 
 def phrase_tokens(model: HookedModel, action: Action) -> tuple[int, ...]:
     """Token ids of an action as the answer to a prompt."""
-    return _ids(model, action.text if model_card(model).chat else f" {action.text}")
+    return plain_ids(model, action.text if model_card(model).chat else f" {action.text}")
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Row:
     draws: int
     game: Any = None
     observation: Observation | None = None
-    rng: random.Random = field(default_factory=random.Random)
+    rng: random.Random = field(init=False)
     n_read: int = 0
     """Tokens of the history whose keys and values are kept."""
 
@@ -218,7 +218,9 @@ class Table:
         unknown = [phrase for phrase in phrases if phrase not in self._bare]
         if unknown:
             head, tail = prompt_frame(self.model)
-            seen = read_branches(self.model, [(*head, *_ids(self.model, CUE), *tail)], [unknown])
+            seen = read_branches(
+                self.model, [(*head, *plain_ids(self.model, CUE), *tail)], [unknown]
+            )
             (values,) = self._log_probs(seen, [unknown])
             self._bare |= dict(zip(unknown, values.tolist(), strict=True))
         return self._bare
@@ -290,7 +292,3 @@ def _probabilities(
         return (np.arange(len(scores)) == scores.argmax()).astype(np.float64)
     weights = np.exp((scores - scores.max()) / temperature)
     return np.asarray(weights / weights.sum())
-
-
-def _ids(model: HookedModel, text: str) -> tuple[int, ...]:
-    return tuple(model.tokenizer(text, add_special_tokens=False).input_ids)

@@ -34,7 +34,6 @@ class Journal:
         self.failures: list[Record] = []
         self.unreadable_lines = 0
         self._open_usd: defaultdict[str, list[float]] = defaultdict(list)
-        self._vendor_of: dict[str, str] = {}
         self._spent = 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""Figures of behaviour: what projections say of rubric scores and of a model's own play."""
+"""What projections say of texts that were scored by the rubric."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from .runs import estimate, get, numbers_of, plain, rows
-from .text import estimate_text, number_text, plotly_text
-from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, SYMBOLS, dots, new_figure
+from .text import estimate_text, plotly_text
+from .theme import COLOURS, GREY, SYMBOLS, new_figure
 
-__all__ = ["on_policy_prediction", "score_against_projection"]
+__all__ = ["score_against_projection"]
 
 
 def score_against_projection(eia: Any) -> go.Figure | None:
@@ -71,38 +71,3 @@ def _rubric_finding(rubric: Any, n: int) -> str:
     if estimate(pearson) is None:
         return ""
     return f"Pearson r = {estimate_text(pearson)} over {n} completions."
-
-
-def on_policy_prediction(eia: Any) -> go.Figure | None:
-    """Rank correlation of the projection before the act with the score of the model's own play.
-
-    Reads ``on_policy``: ``{"n_episodes", "spearman": Estimate, "partial": Estimate (given scenario
-    and turn), "per_scenario": {id: {"spearman": Estimate}}, "per_disposition": {name: {"spearman":
-    Estimate}}}``; whatever of it is there is drawn.
-    """
-    played = get(eia, "on_policy")
-    found: list[tuple[str, Any, str]] = [
-        ("all episodes", get(played, "spearman"), POSITIVE),
-        ("given scenario and turn", get(played, "partial"), POSITIVE),
-    ]
-    for part, colour in (("per_scenario", COLOURS[2]), ("per_disposition", NEGATIVE)):
-        for name, row in numbers_of(played, part).items():
-            found.append((name.replace("_", " "), get(row, "spearman"), colour))
-    drawn = [(name, point, c) for name, e, c in found if (point := estimate(e)) is not None]
-    if not drawn:
-        return None
-    pooled = get(played, "spearman")
-    n = get(played, "n_episodes")
-    over = f" over {number_text(n)} episodes" if plain(n) else ""
-    return dots(
-        "Rank correlation of the projection before the act with the episode's score",
-        "Spearman ρ (−1 to 1, 0 = none)",
-        drawn,
-        finding=f"In the model's own play, ρ = {estimate_text(pooled)}{over}."
-        if estimate(pooled)
-        else "",
-        note="Circles: all episodes. Squares: within one scenario. Diamonds: within one "
-        "disposition, where the instruction cannot explain it.",
-        chance=0.0,
-        span=(-1.0, 1.0),
-    )

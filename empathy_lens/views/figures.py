@@ -13,10 +13,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from ..errors import InputError
-from .behaviour_figures import on_policy_prediction, score_against_projection
+from .behaviour_figures import score_against_projection
 from .cosine_figures import contrast_cosines, layer_cosines
 from .evidence_figures import EVIDENCE_FIGURES
-from .play_figures import on_policy_actions, steered_play_scores
+from .play_figures import on_policy_actions, on_policy_prediction, steered_play_scores
 from .runs import PARTS, get
 from .steering_figures import steering_damage
 from .sweep_figures import dose_response, effect_against_damage

@@ -10,23 +10,50 @@ from .runs import estimate, get, numbers_of, plain
 from .text import estimate_text, number_text
 from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, dots, interval, new_figure
 
-__all__ = ["on_policy_actions", "steered_play_scores"]
+__all__ = ["on_policy_actions", "on_policy_prediction", "steered_play_scores"]
+
+
+def on_policy_prediction(eia: Any) -> go.Figure | None:
+    """Rank correlation of the projection before the act with the score of the model's own play.
+
+    Reads ``on_policy``: ``{"n_episodes", "spearman": Estimate, "partial": Estimate (given scenario
+    and turn), "per_scenario": {id: {"spearman": Estimate}}, "per_disposition": {name: {"spearman":
+    Estimate}}}``; whatever of it is there is drawn.
+    """
+    played = get(eia, "on_policy")
+    pooled = get(played, "spearman")
+    whole = {"all episodes": pooled, "given scenario and turn": get(played, "partial")}
+    drawn = _parts(played, whole, "spearman")
+    if not drawn:
+        return None
+    n = get(played, "n_episodes")
+    over = f" over {number_text(n)} episodes" if plain(n) else ""
+    return dots(
+        "Rank correlation of the projection before the act with the episode's score",
+        "Spearman ρ (−1 to 1, 0 = none)",
+        drawn,
+        finding=f"In the model's own play, ρ = {estimate_text(pooled)}{over}."
+        if estimate(pooled)
+        else "",
+        note="Circles: all episodes. Squares: within one scenario. Diamonds: within one "
+        "disposition, where the instruction cannot explain it.",
+        chance=0.0,
+        span=(-1.0, 1.0),
+    )
 
 
 def on_policy_actions(eia: Any) -> go.Figure | None:
     """How well the projection before an act tells helping from other acts (AUROC)."""
     played = get(eia, "on_policy")
-    found: list[tuple[str, Any, str]] = [
-        ("first choice after the plea", get(played, "first_choice", "auroc"), POSITIVE),
-        ("every choice after the plea", get(played, "every_choice", "auroc"), POSITIVE),
-    ]
-    for part, colour in (("per_scenario", COLOURS[2]), ("per_disposition", NEGATIVE)):
-        for name, row in numbers_of(played, part).items():
-            found.append((name.replace("_", " "), get(row, "every_choice", "auroc"), colour))
-    drawn = [(name, point, c) for name, e, c in found if (point := estimate(e)) is not None]
+    every = get(played, "every_choice", "auroc")
+    whole = {
+        "first choice after the plea": get(played, "first_choice", "auroc"),
+        "every choice after the plea": every,
+    }
+    drawn = _parts(played, whole, "every_choice", "auroc")
     if not drawn:
         return None
-    every, n = get(played, "every_choice", "auroc"), get(played, "every_choice", "n")
+    n = get(played, "every_choice", "n")
     over = f" over {number_text(n)} decisions" if plain(n) else ""
     return dots(
         "AUROC of the projection before an act, helping against other acts",
@@ -93,6 +120,17 @@ def steered_play_scores(played: Any) -> go.Figure | None:
         figure.add_hline(y=told[0], line={"color": NEGATIVE, "dash": "dash", "width": 1})
     figure.update_yaxes(range=[-0.05, 2.05])
     return figure
+
+
+def _parts(
+    played: Any, whole: dict[str, Any], *path: str
+) -> list[tuple[str, tuple[float, float, float], str]]:
+    """What is there of the pooled estimates, and of the same within scenarios and dispositions."""
+    found = [(name, data, POSITIVE) for name, data in whole.items()]
+    for part, colour in (("per_scenario", COLOURS[2]), ("per_disposition", NEGATIVE)):
+        for name, row in numbers_of(played, part).items():
+            found.append((name.replace("_", " "), get(row, *path), colour))
+    return [(name, point, c) for name, e, c in found if (point := estimate(e)) is not None]
 
 
 def _number(text: str) -> bool:
