@@ -19,6 +19,7 @@ from empathy_lens.steering import recommend, shuffled_controls, steering_sweep
 from empathy_lens.steering.analysis import asymmetry, dose_response, effect, frontier, slopes
 from empathy_lens.steering.examples import sweep_summary
 from empathy_lens.steering.sweep import first_of_each
+from empathy_lens.steering.sweep_file import join_sweeps, load_sweep, save_sweep
 from empathy_lens.types import (
     ContrastivePair,
     Direction,
@@ -198,6 +199,35 @@ def test_texts_do_not_depend_on_what_else_is_swept(planted, swept):
         assert written[key] == text.completion.text
 
 
+def test_a_sweep_comes_back_from_its_file_as_it_was(swept, tmp_path):
+    save_sweep(tmp_path / "sweep.json", swept)
+    back = load_sweep(tmp_path / "sweep.json", swept.directions, PROMPTS)
+    assert sweep_summary(back, 1, n_resamples=200) == sweep_summary(swept, 1, n_resamples=200)
+    assert back.texts == swept.texts
+    with pytest.raises(InputError, match="not a sweep of these layers"):
+        load_sweep(tmp_path / "sweep.json", {0: swept.directions[0]}, PROMPTS)
+    write_json(tmp_path / "other.json", {"layers": [1]})
+    with pytest.raises(InputError, match="not a sweep"):
+        load_sweep(tmp_path / "other.json", swept.directions, PROMPTS)
+
+
+def test_sweeps_of_single_layers_join_to_the_sweep_of_all(planted, train, swept):
+    options = OPTIONS | {"train": train, "n_shuffled": 6}
+    parts = [
+        steering_sweep(planted, [swept.directions[layer]], ALPHAS, PROMPTS, **options)
+        for layer in (0, 1)
+    ]
+    joined = join_sweeps(parts)
+    assert joined.layers == swept.layers
+    for name in ("log_odds", "random", "shuffled", "instruction"):
+        np.testing.assert_allclose(getattr(joined, name), getattr(swept, name), atol=1e-4)
+    assert [t.completion for t in joined.texts] == [t.completion for t in swept.texts]
+    with pytest.raises(InputError, match="rising order"):
+        join_sweeps(parts[::-1])
+    with pytest.raises(InputError, match="differ in seed"):
+        join_sweeps([parts[0], replace(parts[1], seed=1)])
+
+
 def test_the_summary_is_json_and_counts_what_it_holds(swept, tmp_path):
     summary = sweep_summary(swept, 1, n_resamples=500)
     write_json(tmp_path / "steering_examples.json", summary)
@@ -331,6 +361,11 @@ def test_the_script_writes_the_sweep_and_says_what_to_use(script, planted_folder
     printed = capsys.readouterr().out
     assert "adding:" in printed
     assert "Judge on held-out completions: accuracy 0.78" in printed
+    assert "already done" not in printed
+    written = (tmp_path / "steering_sweep.json").read_bytes()
+    assert script("--model", planted_folder, *small, "--resume") == 0
+    assert "layer 1: already done" in capsys.readouterr().err
+    assert (tmp_path / "steering_sweep.json").read_bytes() == written
 
 
 def test_the_script_names_bad_strengths(script, planted_folder, tmp_path, capsys):
