@@ -54,7 +54,7 @@ def sweep_summary(
     """Figures and texts of a sweep, JSON-like, with the details of one layer.
 
     ``examples`` holds that layer's texts; ``frontier`` and ``recommendation`` speak of all layers
-    swept. The EIA score of steered play is measured elsewhere; ``played`` keeps its place.
+    swept. The EIA score of steered play has a file of its own (``eia.steered_play``).
     """
     options: dict[str, Any] = {"n_resamples": n_resamples}
     row = sweep.layers.index(layer)
@@ -104,7 +104,6 @@ def sweep_summary(
         "successes": sum(e["success"] for e in judged),
         "out_of": len(judged),
         "rule": RULE,
-        "played": None,
     }
 
 
