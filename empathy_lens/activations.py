@@ -23,6 +23,7 @@ __all__ = [
     "Progress",
     "extract_activations",
     "extract_completions",
+    "extract_poolings",
     "pooled_resid_post",
     "resid_post_cache",
     "resolve_layers",
@@ -72,6 +73,23 @@ def extract_activations(
         pooling=pooling,
         provenance=model_card(model).provenance.with_data(data_hash(pairs)),
     )
+
+
+def extract_poolings(
+    model: HookedModel,
+    pairs: Sequence[ContrastivePair],
+    *,
+    poolings: Sequence[Pooling] = ("mean", "last"),
+    layers: Sequence[int] | Literal["all"] = "all",
+    progress: Progress | None = None,
+) -> dict[Pooling, Activations]:
+    """:func:`extract_activations` under several poolings of the same texts."""
+    return {
+        pooling: extract_activations(
+            model, pairs, layers=layers, pooling=pooling, progress=progress
+        )
+        for pooling in poolings
+    }
 
 
 def extract_completions(
