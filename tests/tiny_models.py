@@ -54,17 +54,19 @@ def byte_tokenizer(
     return fast
 
 
-def _save(model, tokenizer, folder: Path, seed: int) -> Path:
+def _save(model, tokenizer, folder: Path, seed: int, max_shard_size: str = "50GB") -> Path:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, max_shard_size=max_shard_size)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def save_tiny_gemma2(folder: Path, *, seed: int = 0, n_layers: int = 4) -> Path:
+def save_tiny_gemma2(
+    folder: Path, *, seed: int = 0, n_layers: int = 4, max_shard_size: str = "50GB"
+) -> Path:
     """Gemma-2 with both soft-caps and a sliding window of 8; no chat template."""
     tokenizer = byte_tokenizer()
     config = Gemma2Config(
@@ -84,7 +86,7 @@ def save_tiny_gemma2(folder: Path, *, seed: int = 0, n_layers: int = 4) -> Path:
         bos_token_id=BOS,
         eos_token_id=EOS,
     )
-    return _save(Gemma2ForCausalLM(config), tokenizer, folder, seed)
+    return _save(Gemma2ForCausalLM(config), tokenizer, folder, seed, max_shard_size)
 
 
 def save_tiny_llama(
@@ -93,6 +95,7 @@ def save_tiny_llama(
     seed: int = 0,
     chat_template: str | None = CHAT_TEMPLATE,
     with_bos: bool = True,
+    max_shard_size: str = "50GB",
 ) -> Path:
     """Llama with untied embeddings, grouped-query attention and a chat template."""
     tokenizer = byte_tokenizer(chat_template=chat_template, with_bos=with_bos)
@@ -109,4 +112,4 @@ def save_tiny_llama(
         bos_token_id=BOS if with_bos else None,
         eos_token_id=EOS,
     )
-    return _save(LlamaForCausalLM(config), tokenizer, folder, seed)
+    return _save(LlamaForCausalLM(config), tokenizer, folder, seed, max_shard_size)

@@ -1,0 +1,187 @@
+"""The hub model: config, tokenizer and weights, as transformers reads them.
+
+Weights go tensor by tensor into the dtype and onto the device that are wanted, so that the peak
+is what the model takes there, never a copy more.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+
+from ..errors import ModelError
+from .checkpoint import find_checkpoint, open_checkpoint, some_names
+from .source import ModelSource
+
+__all__ = ["load_hub_config", "load_hub_model", "load_tokenizer", "parameters_only"]
+
+# Loading less than this takes seconds: a progress bar would only flash by.
+SHOW_PROGRESS_BYTES = 4e9
+
+
+def load_hub_config(source: ModelSource) -> Any:
+    """The model's configuration. Raises ModelError where it cannot be had or read."""
+    from transformers import AutoConfig
+
+    with _clear_faults(source), _quiet_transformers():
+        return AutoConfig.from_pretrained(source.path, **source.options)
+
+
+def load_tokenizer(source: ModelSource) -> Any:
+    """The model's tokenizer. Raises ModelError where it cannot be had or read."""
+    from transformers import AutoTokenizer
+
+    with _clear_faults(source), _quiet_transformers():
+        tokenizer = AutoTokenizer.from_pretrained(source.path, **source.options)
+    if tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]:
+        # Said aloud, so that TransformerLens does not read the tokenizer a second time to get it.
+        tokenizer.init_kwargs["add_bos_token"] = True
+    return tokenizer
+
+
+def parameters_only(config: Any) -> Any:
+    """The model of a configuration without values (on torch's meta device); takes no memory.
+
+    Raises ModelError for a configuration that no causal language model has.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with _quiet_transformers(), torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config)
+    except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+        raise ModelError(
+            f"no causal language model can be made from this configuration: {_first_line(error)}"
+        ) from None
+
+
+def load_hub_model(source: ModelSource, dtype: torch.dtype, device: torch.device) -> Any:
+    """The model in evaluation mode on the device.
+
+    Raises ModelError where it cannot be had, and where files or tensors are missing, damaged, of
+    a wrong shape or kind, or not part of the model: transformers would fill holes with random
+    numbers and leave out what does not fit.
+    """
+    with _clear_faults(source):
+        config = load_hub_config(source)
+        checkpoint = find_checkpoint(source)
+        options: dict[str, Any] = {
+            "dtype": dtype,
+            "device_map": {"": device},
+            # Eager attention: the only kind that applies soft-caps and shows patterns.
+            "attn_implementation": "eager",
+            "output_loading_info": True,
+            "ignore_mismatched_sizes": True,
+        }
+        if checkpoint is None or getattr(config, "quantization_config", None) is not None:
+            from transformers import AutoModelForCausalLM
+
+            with _quiet_transformers():
+                model, loading = AutoModelForCausalLM.from_pretrained(
+                    source.path, **options, **source.options
+                )
+        else:
+            from transformers import GenerationConfig
+
+            tensors = open_checkpoint(checkpoint)
+            empty = parameters_only(config)
+            _check_kinds(source, empty, tensors)
+            settings = empty.generation_config
+            with _quiet_transformers(progress=checkpoint.n_bytes > SHOW_PROGRESS_BYTES):
+                # Many models have none; the configuration's own end token is used then.
+                with suppress(OSError):
+                    settings = GenerationConfig.from_pretrained(source.path, **source.options)
+                model, loading = type(empty).from_pretrained(
+                    None, config=config, state_dict=tensors, generation_config=settings, **options
+                )
+    _check_loading(source, loading)
+    return model.eval().requires_grad_(False)
+
+
+def _check_kinds(source: ModelSource, model: Any, tensors: dict[str, Any]) -> None:
+    """Integers in place of numbers would be cast in silence, as of a quantised checkpoint."""
+    floats = {name for name, p in model.named_parameters() if p.is_floating_point()}
+    wrong = {name for name in floats & tensors.keys() if not tensors[name].is_float}
+    if wrong:
+        kinds = sorted({tensors[name].kind for name in wrong})
+        raise ModelError(
+            f"model {source.path!r} could not be loaded: {len(wrong)} tensors are of kind "
+            f"{', '.join(kinds)}, expected floating-point numbers ({some_names(wrong)}); get a "
+            "copy that is not quantised"
+        )
+
+
+def _check_loading(source: ModelSource, loading: dict[str, Any]) -> None:
+    faults = []
+    if loading["missing_keys"]:
+        missing = loading["missing_keys"]
+        faults.append(f"its checkpoint lacks {len(missing)} tensors ({some_names(missing)})")
+    if loading["mismatched_keys"]:
+        shapes = [
+            f"{name}: {list(found)}, expected {list(expected)}"
+            for name, found, expected in loading["mismatched_keys"]
+        ]
+        faults.append(f"{len(shapes)} tensors are of a wrong shape ({some_names(shapes)})")
+    if loading["unexpected_keys"]:
+        extra = loading["unexpected_keys"]
+        faults.append(f"{len(extra)} tensors are no part of the model ({some_names(extra)})")
+    if faults:
+        raise ModelError(
+            f"model {source.path!r} could not be loaded: {'; '.join(faults)}; get a complete copy "
+            "of weights and config.json from one place"
+        )
+
+
+@contextmanager
+def _clear_faults(source: ModelSource) -> Iterator[None]:
+    """Turns what transformers and the hub raise into one ModelError with the remedy."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except ModelError:
+        raise
+    except GatedRepoError:
+        raise ModelError(
+            f"model {source.path!r} is gated: accept its licence on its hub page, then run "
+            "`hf auth login` (or set HF_TOKEN)"
+        ) from None
+    except RepositoryNotFoundError:
+        raise ModelError(
+            f"there is no model {source.path!r} on the hub, or it is private; expected 'embedded', "
+            "'embedded:smollm2', a hub id such as google/gemma-2-9b-it, or a folder"
+        ) from None
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        raise ModelError(
+            f"model {source.path!r} could not be loaded: {_first_line(error)} (expected "
+            "'embedded', 'embedded:smollm2', a hub id that can be reached from here, or a model "
+            "folder)"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _quiet_transformers(progress: bool = False) -> Iterator[None]:
+    """Without notes, load reports and bars: what matters in them becomes an error here."""
+    from transformers.utils import logging as hf_logging
+
+    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    if not progress:
+        hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()
