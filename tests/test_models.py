@@ -365,3 +365,22 @@ def test_a_second_load_of_the_embedded_model_gives_the_same_weights(embedded, ba
     first, second = model_card(embedded).provenance, model_card(again).provenance
     assert first == second
     assert first.model_name == "google/gemma-3-270m"
+
+
+def test_sixteen_bits_round_no_worse_than_in_the_hub_model(tmp_path, backend):
+    """Against float32; TransformerLens's own norms are a third worse."""
+    from transformers import AutoModelForCausalLM
+
+    folder = save_tiny_gemma2(tmp_path / "model", n_layers=12)
+    tokens = torch.arange(10, 200)[None]
+
+    def hub_logits(dtype):
+        hub = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, attn_implementation="eager", local_files_only=True
+        )
+        return hub.eval()(tokens).logits.detach().float()
+
+    exact = hub_logits(torch.float32)
+    ours = load_model(folder, backend=backend, device="cpu", dtype="bfloat16")(tokens).float()
+    error, allowed = ((x - exact).std() for x in (ours, hub_logits(torch.bfloat16)))
+    assert error < 1.1 * allowed

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-__all__ = ["GEMMA_ARCHITECTURES", "ScaledEmbed", "gemma_config", "without_embedding"]
+__all__ = ["GEMMA_ARCHITECTURES", "convert_gemma", "gemma_config", "use_gemma_modules"]
 
 GEMMA_ARCHITECTURES = ("Gemma2ForCausalLM", "Gemma3ForCausalLM")
 
@@ -42,19 +41,48 @@ class ScaledEmbed(nn.Module):
         return self.unscaled[tokens] * self.scale
 
 
-@contextmanager
-def without_embedding(hub_model: Any) -> Iterator[None]:
-    """The hub model without its embedding's values, so that a converter does not copy them.
+class GemmaNorm(nn.Module):
+    """Gemma's RMS norm as the hub model computes it: in float32 until its result is rounded.
 
-    The unembedding keeps them, also where the two are one tensor.
+    TransformerLens rounds 1 + weight to the model's dtype and once more before it multiplies,
+    which in 16 bits makes the logits' rounding error a third larger. Takes the place of ``norm``,
+    with its hooks.
     """
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.dtype, self.eps = norm.cfg.dtype, norm.eps
+        self.w = nn.Parameter(torch.empty_like(norm.w, dtype=torch.float32), requires_grad=False)
+        self.hook_scale, self.hook_normalized = norm.hook_scale, norm.hook_normalized
+
+    def forward(self, x: Float[Tensor, "*batch length"]) -> Float[Tensor, "*batch length"]:
+        x = x.float()
+        scale = self.hook_scale((x.pow(2).mean(-1, keepdim=True) + self.eps).sqrt())
+        return (self.hook_normalized(x / scale) * self.w).to(self.dtype)
+
+
+def use_gemma_modules(model: Any) -> None:
+    """Puts the modules above in the place of a HookedTransformer's own (without values yet)."""
+    model.embed = ScaledEmbed(model.embed.W_E)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child).__name__ == "RMSNorm":
+                setattr(parent, name, GemmaNorm(child))
+    model.setup()
+
+
+def convert_gemma(hub_model: Any, convert: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The converter's state, with the hub model's embedding itself instead of a scaled copy."""
     embedding = hub_model.model.embed_tokens
     kept = embedding.weight
+    # The unembedding keeps the values meanwhile, also where the two are one tensor.
     embedding.weight = nn.Parameter(torch.empty_like(kept, device="meta"), requires_grad=False)
     try:
-        yield
+        state = convert()
     finally:
         embedding.weight = kept
+    del state["embed.W_E"]
+    return state | {"embed.unscaled": kept}
 
 
 def gemma_config(hub: Any, name: str) -> dict[str, Any]:

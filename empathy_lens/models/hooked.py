@@ -7,20 +7,20 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from .gemma import GEMMA_ARCHITECTURES, ScaledEmbed, gemma_config, without_embedding
+from .gemma import GEMMA_ARCHITECTURES, convert_gemma, gemma_config, use_gemma_modules
 from .source import ModelSource
 
 __all__ = ["HOOKED_AVAILABLE", "hooked_config", "hooked_transformer", "quiet_transformer_lens"]
 
 HOOKED_AVAILABLE = importlib.util.find_spec("transformer_lens.HookedTransformer") is not None
-EMBEDDING = "embed.W_E"
 
 
 def hooked_transformer(
@@ -38,30 +38,30 @@ def hooked_transformer(
     from transformer_lens import loading_from_pretrained as loading
 
     gemma = hub_model.config.architectures[0] in GEMMA_ARCHITECTURES
-    embedding = hub_model.get_input_embeddings().weight
+    device = hub_model.device
     with quiet_transformer_lens():
-        cfg = hooked_config(source, hub_model.config, dtype, n_ctx, embedding.device)
-        with without_embedding(hub_model) if gemma else nullcontext():
-            state = loading.get_pretrained_state_dict(
-                cfg.model_name if not source.local else source.path, cfg, hub_model, dtype=dtype
-            )
+        cfg = hooked_config(source, hub_model.config, dtype, n_ctx, device)
+        convert = partial(
+            loading.get_pretrained_state_dict,
+            source.path if source.local else cfg.model_name,
+            cfg,
+            hub_model,
+            dtype=dtype,
+        )
+        state = convert_gemma(hub_model, convert) if gemma else convert()
         with init_empty_weights(include_buffers=False):
             model = HookedTransformer(cfg, tokenizer, move_to_device=False)
+            if gemma:
+                use_gemma_modules(model)
     expected = dict(model.named_parameters())
     missing = sorted(expected.keys() - state.keys())
     wrong = sorted(k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape)
     if missing or wrong:
         raise ValueError(f"missing tensors {missing[:5]}, tensors of wrong shape {wrong[:5]}")
-    for name, parameter in expected.items():
-        # One at a time: what is not a view is small, and the hub model's own goes when it can.
-        value = state.pop(name).detach()
-        state[name] = value if value.is_meta else value.to(embedding.device, parameter.dtype)
-    model.load_state_dict({name: state[name] for name in expected}, assign=True, strict=False)
-    if gemma:
-        model.embed = ScaledEmbed(embedding)
-        model.setup()
+    values = {name: state[name].detach().to(device, p.dtype) for name, p in expected.items()}
+    model.load_state_dict(values, assign=True, strict=False)
     # Not HookedTransformer.to: it warns about devices, which is for `doctor` to judge.
-    return nn.Module.to(model, embedding.device).eval().requires_grad_(False)
+    return nn.Module.to(model, device).eval().requires_grad_(False)
 
 
 def hooked_config(

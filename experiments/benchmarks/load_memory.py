@@ -1,0 +1,206 @@
+"""How much memory does a model take to load? Against HookedTransformer.from_pretrained.
+
+    python experiments/benchmarks/load_memory.py --json [--stored float32] [--dtype bfloat16]
+
+A random Gemma-2 with the layers of Gemma-2-2B, 8 of 26, and a quarter of its vocabulary (so that
+the embedding has about its share of the weights): 1.54 GB in 16 bits, in shards of at most 400 MB,
+in a temporary folder that is removed. Every measurement is the peak resident memory (VmHWM) of a
+process of its own, less that of one that only imports, over the weights in the wanted dtype:
+
+    peak_over_weights                  load_model, the worse backend (wanted: 1.25 + 400 MB)
+    from_pretrained_peak_over_weights  HookedTransformer.from_pretrained_no_processing. It knows
+                                       Gemma-2 by name with sizes typed in, so it is told the sizes
+                                       of this one; all else is its own way, and without folding
+                                       and centring, which would take more
+    max_abs_logit_diff                 between load_model, the worse backend, and the hub model, in
+                                       the wanted dtype; float32 beside it. In 16 bits every
+                                       operation rounds: the hub model's own distance to float32
+                                       is given as the measure
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+from unittest import mock
+
+import numpy as np
+import psutil
+import torch
+from random_gemma2 import gemma2_config, save_random_gemma2
+
+from empathy_lens.command_line import clear_errors
+from empathy_lens.errors import ModelError
+from empathy_lens.models import HOOKED_AVAILABLE, Backend, load_model
+from empathy_lens.models.devices import DTYPES
+from empathy_lens.models.hooked import hooked_config
+from empathy_lens.models.source import locate_model
+from empathy_lens.runs import peak_rss_mb, versions
+
+ALLOWANCE = 0.4e9
+N_TOKENS = 10
+
+
+def child(way: str, folder: str, dtype: str, logits_file: str) -> None:
+    """Loads in one way and prints the peaks in bytes; logits go to a file."""
+    import_everything()
+    model: Any = None
+    if way in ("hooked", "bridge"):
+        model = load_model(folder, backend=cast(Backend, way), device="cpu", dtype=dtype)
+    elif way == "transformers":
+        model = hub_model(folder, dtype)
+    elif way == "from_pretrained":
+        model = from_pretrained(folder, dtype)
+    peaks = {"load": peak_rss_mb() * 1e6}
+    if model is not None:
+        tokens = torch.arange(1, 1 + N_TOKENS)[None]
+        with torch.no_grad():
+            found = model(tokens)
+        np.save(logits_file, getattr(found, "logits", found).float().numpy())
+        peaks["with_a_pass"] = peak_rss_mb() * 1e6
+    print(json.dumps(peaks))
+
+
+def import_everything() -> None:
+    """What any of the ways imports, so that the baseline has it as well."""
+    import accelerate  # noqa: F401
+    from transformer_lens.model_bridge import TransformerBridge  # noqa: F401
+    from transformers.models.gemma2 import modeling_gemma2  # noqa: F401
+
+    if HOOKED_AVAILABLE:
+        from transformer_lens import HookedTransformer  # noqa: F401
+
+
+def hub_model(folder: str, dtype: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=DTYPES[dtype], attn_implementation="eager", local_files_only=True
+    )
+
+
+def from_pretrained(folder: str, dtype: str) -> Any:
+    """TransformerLens's own loading of google/gemma-2-2b, told this checkpoint's sizes."""
+    from transformer_lens import HookedTransformer
+    from transformer_lens import loading_from_pretrained as loading
+    from transformers import AutoConfig, AutoTokenizer
+
+    source = locate_model(folder)
+    cfg = hooked_config(
+        source, AutoConfig.from_pretrained(folder), DTYPES[dtype], 2048, torch.device("cpu")
+    )
+    with mock.patch.object(loading, "get_pretrained_model_config", return_value=cfg):
+        return HookedTransformer.from_pretrained_no_processing(
+            "google/gemma-2-2b",
+            hf_model=hub_model(folder, dtype),
+            tokenizer=AutoTokenizer.from_pretrained(folder),
+            dtype=DTYPES[dtype],
+            device="cpu",
+        )
+
+
+def run(way: str, folder: Path, dtype: str) -> tuple[dict[str, float], np.ndarray | None]:
+    logits = folder.parent / f"{way}-{dtype}.npy"
+    command = [sys.executable, __file__, "--child", way, str(folder), dtype, str(logits)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ModelError(f"{way} failed:\n{done.stderr[-2000:]}")
+    print(f"{way} in {dtype}: done", file=sys.stderr)
+    peaks = json.loads(done.stdout.strip().splitlines()[-1])
+    return peaks, np.load(logits) if logits.is_file() else None
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    config = gemma2_config(
+        d_model=args.d_model,
+        d_mlp=4 * args.d_model,
+        n_layers=args.layers,
+        n_heads=8,
+        d_head=args.d_model // 9,
+        d_vocab=args.vocabulary,
+    )
+    backends = ("hooked", "bridge") if HOOKED_AVAILABLE else ("bridge",)
+    ways = (*backends, "transformers", *(("from_pretrained",) if HOOKED_AVAILABLE else ()))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "checkpoint"
+        stored = save_random_gemma2(
+            config, folder, dtype=DTYPES[args.stored], shard_bytes=args.shard_bytes
+        )
+        weights = stored * DTYPES[args.dtype].itemsize / DTYPES[args.stored].itemsize
+        shards = len(list(folder.glob("*.safetensors")))
+        baseline = run("imports", folder, args.dtype)[0]["load"]
+        peaks, logits = {}, {}
+        for way in ways:
+            peaks[way], logits[way] = run(way, folder, args.dtype)
+        exact = {way: run(way, folder, "float32")[1] for way in (*backends, "transformers")}
+    over = {
+        way: {when: round((peak - baseline) / weights, 3) for when, peak in found.items()}
+        for way, found in peaks.items()
+    }
+    worst = max(over[backend]["load"] for backend in backends)
+    allowed = 1.25 + ALLOWANCE / weights
+
+    def difference(found: dict[str, Any], reference: dict[str, Any]) -> float:
+        return max(largest(found[b], reference["transformers"]) for b in backends)
+
+    return {
+        "peak_over_weights": worst,
+        "from_pretrained_peak_over_weights": over.get("from_pretrained", {}).get("load"),
+        "max_abs_logit_diff": difference(logits, logits),
+        "max_abs_logit_diff_float32": difference(exact, exact),
+        "hub_model_rounding": largest(logits["transformers"], exact["transformers"]),
+        "max_abs_logit": largest(exact["transformers"], 0.0),
+        "allowed_peak_over_weights": round(allowed, 3),
+        "within_bound": worst <= allowed,
+        "over_weights": over,
+        "checkpoint": {
+            "stored": args.stored,
+            "loaded": args.dtype,
+            "gigabytes_loaded": round(weights / 1e9, 3),
+            "shards": shards,
+            "parameters": stored // DTYPES[args.stored].itemsize,
+        },
+        "imports_gigabytes": round(baseline / 1e9, 3),
+        "machine": {
+            "cores": psutil.cpu_count(logical=False),
+            "memory_gigabytes": round(psutil.virtual_memory().total / 1e9, 1),
+            "threads": torch.get_num_threads(),
+            **versions(),
+        },
+    }
+
+
+def largest(a: Any, b: Any) -> float:
+    return float(np.abs(a - b).max())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    parser.add_argument("--stored", choices=tuple(DTYPES), default="bfloat16")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--d-model", type=int, default=2304)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--vocabulary", type=int, default=64_000)
+    parser.add_argument("--shard-bytes", type=int, default=400_000_000)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        child(*args.child)
+        return
+    with clear_errors():
+        found = measure(args)
+    if args.json:
+        print(json.dumps(found))
+        return
+    for way, ratios in found["over_weights"].items():
+        print(f"{way:16}", *(f"{when} {ratio:.2f}" for when, ratio in ratios.items()), sep="  ")
+    for name in ("allowed_peak_over_weights", "max_abs_logit_diff", "max_abs_logit_diff_float32"):
+        print(f"{name:28}  {found[name]:.3g}")
+
+
+if __name__ == "__main__":
+    main()
