@@ -31,6 +31,39 @@ def fetch(name: Annotated[str, typer.Argument(help="embedded model, such as smol
 
 
 @app.command()
+def doctor(
+    model: Annotated[
+        str | None, typer.Option(help="embedded, hub id or folder: its need, then its parity")
+    ] = None,
+    backend: Annotated[Backend, typer.Option()] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32")] = "auto",
+    run: Annotated[bool, typer.Option(help="load the model and check what it computes")] = True,
+    download: Annotated[bool, typer.Option(help="fetch weights that are not here yet")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print JSON alone")] = False,
+) -> None:
+    """What this machine will do: versions, devices, memory; with --model, is it computed right?
+
+    Exit code 1 where something is wrong, 2 for bad input.
+    """
+    with clear_errors():
+        from rich.console import Console
+
+        from .doctor import examine
+        from .doctor.command import print_examination
+
+        found = examine(
+            model, backend=backend, device=device, dtype=dtype, run=run, download=download
+        )
+        if json:
+            typer.echo(dumps(found.to_dict()))
+        else:
+            print_examination(found, Console())
+        if found.to_dict()["status"] == "fail":
+            raise typer.Exit(1)
+
+
+@app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(help="a run's folder, or several to compare")],
     out: Annotated[Path, typer.Option(help="where several runs' comparison is written")] = Path(

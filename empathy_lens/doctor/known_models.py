@@ -1,0 +1,95 @@
+"""Published sizes of a few models, for a machine that cannot reach the hub (or has no access)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..models.hub import parameters_only
+
+__all__ = ["KNOWN_MODELS", "known_config"]
+
+GEMMA_2_2B = {
+    "model_type": "gemma2",
+    "vocab_size": 256_000,
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+}
+GEMMA_2_9B = GEMMA_2_2B | {
+    "hidden_size": 3584,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 42,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+}
+KNOWN_MODELS: dict[str, dict[str, Any]] = {
+    "google/gemma-2-9b-it": GEMMA_2_9B | {"dtype": "bfloat16"},
+    "google/gemma-2-9b": GEMMA_2_9B | {"dtype": "float32"},
+    "google/gemma-2-2b-it": GEMMA_2_2B | {"dtype": "bfloat16"},
+    "google/gemma-2-2b": GEMMA_2_2B | {"dtype": "float32"},
+    "meta-llama/Llama-3.1-8B-Instruct": {
+        "model_type": "llama",
+        "dtype": "bfloat16",
+        "vocab_size": 128_256,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
+    "Qwen/Qwen2.5-7B-Instruct": {
+        "model_type": "qwen2",
+        "dtype": "bfloat16",
+        "vocab_size": 152_064,
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+    },
+    "microsoft/Phi-3-mini-4k-instruct": {
+        "model_type": "phi3",
+        "dtype": "bfloat16",
+        "vocab_size": 32_064,
+        "hidden_size": 3072,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+    },
+    "google/gemma-3-270m": {
+        "model_type": "gemma3_text",
+        "dtype": "bfloat16",
+        "vocab_size": 262_144,
+        "hidden_size": 640,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 18,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 256,
+    },
+    "HuggingFaceTB/SmolLM2-135M-Instruct": {
+        "model_type": "llama",
+        "dtype": "bfloat16",
+        "vocab_size": 49_152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "tie_word_embeddings": True,
+    },
+}
+
+
+def known_config(hub_id: str) -> Any:
+    """The configuration of a model in the table, as far as memory depends on it."""
+    from transformers import AutoConfig
+
+    sizes = dict(KNOWN_MODELS[hub_id])
+    config = AutoConfig.for_model(sizes.pop("model_type"), **sizes)
+    config.architectures = [type(parameters_only(config)).__name__]
+    return config

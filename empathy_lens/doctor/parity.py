@@ -1,0 +1,280 @@
+"""Does a loaded model compute what it should? On three short texts.
+
+The hub model that it is compared with is loaded by transformers alone, run and let go before the
+model under test is loaded: never are there two models in memory.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..activations import resid_post_cache
+from ..directions import random_directions
+from ..errors import EmpathyLensError
+from ..logits import can_resume, last_logits, new_cache
+from ..models import model_card
+from ..models.hub import load_tokenizer
+from ..models.source import ModelSource
+from ..steering.hooks import add_direction
+from ..tokens import pad_batch, pad_id
+from ..types import Direction, HookedModel, Site
+from .checks import Check, judged
+
+__all__ = ["Reference", "hub_reference", "model_checks", "residual_maxima"]
+
+TEXTS = (
+    "D asks for water, and I have one bottle left.",
+    "The courier stopped beside the man on the pavement, set the parcel down and called for help; "
+    "the parcel would be late.",
+    "No.",
+)
+FLOAT16_MAX = torch.finfo(torch.float16).max
+# Above this share of float16's range a longer or stranger text may overflow.
+HEADROOM = 0.5
+# Rounding errors of whole models, relative to the largest value of a layer: a few thousand
+# operations, each within half a unit in the last place.
+RELATIVE_BOUNDS = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+OTHER_DTYPE = "load it with --dtype float32; where that helps, rounding was the cause"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Block outputs and last logits of the hub model for one text after the other."""
+
+    tokens: tuple[Int[Tensor, "pos"], ...]
+    blocks: tuple[Float[Tensor, "layer pos d_model"], ...]
+    logits: tuple[Float[Tensor, "d_vocab"], ...]
+
+
+def hub_reference(source: ModelSource, dtype: torch.dtype, device: torch.device) -> Reference:
+    """The texts through transformers' own model, which is gone from memory afterwards."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as hf_logging
+
+    tokenizer = load_tokenizer(source)
+    hf_logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(
+        source.path,
+        dtype=dtype,
+        device_map={"": device},
+        attn_implementation="eager",
+        **source.options,
+    ).eval()
+    tokens, blocks, logits = [], [], []
+    for text in TEXTS:
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        row = torch.tensor(bos + ids)
+        with _block_outputs(model) as kept, torch.no_grad():
+            found = model(row[None].to(device)).logits
+        tokens.append(row)
+        blocks.append(torch.stack(kept))
+        logits.append(found[0, -1].float().cpu())
+    del model, found
+    release(device)
+    return Reference(tuple(tokens), tuple(blocks), tuple(logits))
+
+
+@contextmanager
+def _block_outputs(model: Any) -> Iterator[list[Tensor]]:
+    kept: list[Tensor] = []
+
+    def keep(_module: Any, _inputs: Any, output: Any) -> None:
+        kept.append((output[0] if isinstance(output, tuple) else output)[0].float().cpu())
+
+    handles = [block.register_forward_hook(keep) for block in model.model.layers]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def release(device: torch.device) -> None:
+    """Gives memory that is no longer used back to the device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def model_checks(
+    model: HookedModel, reference: Reference | None, cpu_logits: Reference | None = None
+) -> list[Check]:
+    """All checks of a loaded model, each with its figure and bound.
+
+    ``reference`` is the hub model on the same device in the same dtype, ``cpu_logits`` the hub
+    model on the CPU; without them their checks are left out. A check that raises has failed.
+    """
+    rows = _rows(model) if reference is None else [row.tolist() for row in reference.tokens]
+    checks: list[tuple[str, Callable[[], Check]]] = [
+        ("finite, with room", lambda: _finite(model, rows)),
+        ("batched = single", lambda: _batched(model, rows)),
+        ("cached = uncached", lambda: _cached(model, rows)),
+        ("alpha 0 = untouched", lambda: _alpha_zero(model, rows)),
+    ]
+    if reference is not None:
+        checks.insert(0, ("blocks = hub model", lambda: _blocks(model, reference)))
+    if cpu_logits is not None:
+        checks.append(("device = CPU", lambda: _device_and_cpu(model, cpu_logits)))
+    return [_run(name, check) for name, check in checks]
+
+
+def residual_maxima(model: HookedModel) -> list[float]:
+    """The largest absolute value of each layer's ``resid_post`` over the texts; NaN counts."""
+    layers = range(int(model.cfg.n_layers))
+    found = [_residuals(model, [row]) for row in _rows(model)]
+    return [max(float(r[layer].abs().max()) for r in found) for layer in layers]
+
+
+def _run(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except EmpathyLensError as error:
+        return Check(name, "fail", str(error), "runs", OTHER_DTYPE)
+
+
+def _rows(model: HookedModel) -> list[list[int]]:
+    bos = model_card(model).bos_id
+    begin = [] if bos is None else [bos]
+    return [[*begin, *model.tokenizer(t, add_special_tokens=False).input_ids] for t in TEXTS]
+
+
+def _residuals(
+    model: HookedModel, rows: list[list[int]]
+) -> dict[int, Float[Tensor, "batch pos d_model"]]:
+    tokens, real = pad_batch(rows, pad_id(model), side="left")
+    device = torch.device(model.cfg.device or "cpu")
+    mask = real.long().to(device) if not real.all() else None
+    layers = range(int(model.cfg.n_layers))
+    cache = resid_post_cache(model, tokens.to(device), layers, mask)
+    return {layer: values.float().cpu() for layer, values in cache.items()}
+
+
+def _bound(model: HookedModel) -> float:
+    return RELATIVE_BOUNDS[cast(torch.dtype, model.cfg.dtype)]
+
+
+def _relative(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference over the largest value; NaN where either has one."""
+    return float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-12))
+
+
+def _blocks(model: HookedModel, reference: Reference) -> Check:
+    errors = []
+    for row, blocks in zip(reference.tokens, reference.blocks, strict=True):
+        found = _residuals(model, [row.tolist()])
+        errors.append([_relative(found[layer][0], blocks[layer]) for layer in found])
+    by_layer = torch.tensor(errors).amax(dim=0)
+    layer = int(by_layer.nan_to_num(nan=torch.inf).argmax())
+    return judged(
+        f"blocks = hub model, {len(by_layer)} layers",
+        float(by_layer[layer]),
+        _bound(model),
+        f"relative, worst at layer {layer}",
+        "this backend does not compute what the hub model does: take the other (--backend bridge)",
+    )
+
+
+def _batched(model: HookedModel, rows: list[list[int]]) -> Check:
+    together = _residuals(model, rows)
+    errors = []
+    for i, row in enumerate(rows):
+        alone = _residuals(model, [row])
+        errors += [_relative(together[k][i, -len(row) :], alone[k][0]) for k in alone]
+    return judged(
+        "batched = single",
+        float(torch.tensor(errors).max()),
+        _bound(model),
+        "relative, padded on the left",
+        "read texts one at a time (batch_tokens=1): padding changes what the model computes",
+    )
+
+
+def _cached(model: HookedModel, rows: list[list[int]]) -> Check:
+    ids = torch.tensor([max(rows, key=len)])
+    mask, half = torch.ones_like(ids), ids.shape[1] // 2
+    whole = last_logits(model, ids, mask)
+    cache = new_cache(model, 1)
+    last_logits(model, ids[:, :half], mask[:, :half], cache=cache)
+    resumed = last_logits(model, ids[:, half:], mask, cache=cache)
+    kind = "keys and values" if can_resume(model) else "the hub's cache"
+    return judged(
+        "cached = uncached",
+        _relative(resumed.cpu(), whole.cpu()),
+        _bound(model),
+        f"relative, {kind}",
+        OTHER_DTYPE,
+    )
+
+
+def _alpha_zero(model: HookedModel, rows: list[list[int]]) -> Check:
+    ids = torch.tensor([rows[0]])
+    layer = int(model.cfg.n_layers) // 2
+    vector = random_directions(1, int(model.cfg.d_model), seed=0)[0]
+    direction = Direction(vector, Site(layer), "random", 1.0, 0.0, model_card(model).provenance)
+    before = last_logits(model, ids, torch.ones_like(ids))
+    with model.hooks(fwd_hooks=[add_direction(direction, 0.0)]):
+        after = last_logits(model, ids, torch.ones_like(ids))
+    same = torch.equal(before, after)
+    return Check(
+        "alpha 0 = untouched",
+        "ok" if same else "fail",
+        "bit for bit" if same else f"differs by {float((after - before).abs().max()):.2g}",
+        "bit for bit",
+        "" if same else "this device repeats no sum exactly: read small effects with care",
+    )
+
+
+def _finite(model: HookedModel, rows: list[list[int]]) -> Check:
+    name, dtype = "finite, with room", cast(torch.dtype, model.cfg.dtype)
+    largest = 0.0
+    where = ""
+    for row in rows:
+        for layer, values in _residuals(model, [row]).items():
+            peaks = values[0].abs().amax(dim=-1)
+            if not torch.isfinite(peaks).all():
+                pos = int((~torch.isfinite(peaks)).nonzero()[0])
+                at = f"{Site(layer).hook_name}, position {pos}"
+                return Check(
+                    name,
+                    "fail",
+                    f"NaN or infinity at {at} in {dtype}",
+                    "finite",
+                    "load the model with --dtype bfloat16 or float32",
+                )
+            if float(peaks.max()) > largest:
+                largest = float(peaks.max())
+                where = f"layer {layer}, position {int(peaks.argmax())}"
+    share = largest / FLOAT16_MAX
+    tight = dtype == torch.float16 and share > HEADROOM
+    return Check(
+        name,
+        "warn" if tight else "ok",
+        f"max |resid_post| {largest:,.0f} at {where}: {share:.0%} of float16's range",
+        f"at most {HEADROOM:.0%} in float16" if dtype == torch.float16 else "finite",
+        "other texts may overflow: --dtype bfloat16 has the range" if tight else "",
+    )
+
+
+def _device_and_cpu(model: HookedModel, reference: Reference) -> Check:
+    errors = []
+    for row, expected in zip(reference.tokens, reference.logits, strict=True):
+        found = last_logits(model, row[None], torch.ones_like(row)[None])[0, -1].cpu()
+        errors.append(_relative(found, expected))
+    return judged(
+        f"{model.cfg.device} = CPU",
+        float(torch.tensor(errors).max()),
+        max(_bound(model), RELATIVE_BOUNDS[torch.bfloat16]),
+        "relative, last logits",
+        "this device computes wrongly: update torch, or use --device cpu",
+    )
