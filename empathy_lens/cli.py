@@ -59,7 +59,7 @@ def doctor(
             typer.echo(dumps(found.to_dict()))
         else:
             print_examination(found, Console())
-        if found.to_dict()["status"] == "fail":
+        if found.status == "fail":
             raise typer.Exit(1)
 
 

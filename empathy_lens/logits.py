@@ -157,8 +157,10 @@ def check_finite(
     """The logits as they are. Raises NonFiniteError where one is NaN or infinite."""
     # The extremes are NaN where anything is; reading them is far cheaper than isfinite.
     if logits.numel() and not all(torch.isfinite(extreme) for extreme in logits.aminmax()):
+        *at, _ = (~torch.isfinite(logits)).nonzero()[0].tolist()
         raise NonFiniteError(
-            f"logits are not finite in {model.cfg.dtype}; steer less, or load the model with "
-            "--dtype bfloat16 or float32"
+            f"unembed.hook_out holds a NaN or infinity (logits, index {at} of "
+            f"{list(logits.shape[:-1])} rows and positions) in {model.cfg.dtype}; steer less, or "
+            "load the model with --dtype bfloat16 or float32"
         )
     return logits

@@ -195,6 +195,14 @@ def test_a_dtype_is_chosen_for_the_device(name, device, expected):
     assert resolve_dtype(name, torch.device(device)) == expected
 
 
+@pytest.mark.parametrize("model_type", ["gemma3", "gemma3_text"])
+def test_gemma3_does_not_get_float16_by_default_because_it_overflows(model_type):
+    assert resolve_dtype("auto", torch.device("mps"), model_type) == torch.bfloat16
+    assert resolve_dtype("auto", torch.device("mps"), "gemma2") == torch.float16
+    assert resolve_dtype("auto", CPU, model_type) == torch.float32
+    assert resolve_dtype("float16", torch.device("mps"), model_type) == torch.float16
+
+
 def test_float16_on_cpu_is_refused_with_advice(tiny_gemma2_folder):
     with pytest.raises(InputError, match="--dtype float32"):
         load_model(tiny_gemma2_folder, device="cpu", dtype="float16")

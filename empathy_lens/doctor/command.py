@@ -26,7 +26,7 @@ def print_examination(found: Examination, console: Console) -> None:
     if found.resid_post_max:
         listed = " ".join(f"{value:,.0f}" for value in found.resid_post_max)
         console.print(f"largest |resid_post| by layer: {listed}", highlight=False)
-    if found.need is None:
+    if found.memory_table:
         console.print("\nMemory need, computed from the configurations, in GB (weights only):")
         console.print(_need_table(found))
 
@@ -35,7 +35,7 @@ def _need_table(found: Examination) -> Table:
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("model", "parameters", "16 bits", "float32", "to work", "download"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
-    for row in found.to_dict()["memory_table"]:
+    for row in found.memory_table:
         sizes = (row["weights_16_bits"], row["weights_float32"], row["working"], row["download"])
         cells = (f"{size / 1e9:.1f}" for size in sizes)
         table.add_row(row["model"], f"{row['parameters'] / 1e9:.2f} B", *cells)

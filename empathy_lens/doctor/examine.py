@@ -16,7 +16,7 @@ from ..models import HOOKED_AVAILABLE, Backend, load_model, resolve_device, reso
 from ..models.checkpoint import find_checkpoint, is_downloaded, open_checkpoint
 from ..models.hooked import hooked_config
 from ..models.source import ModelSource, embedded_key, locate_model
-from .checks import Check, worst
+from .checks import Check, Status, worst
 from .known_models import known_config
 from .machine import machine_checks
 from .memory import (
@@ -35,19 +35,27 @@ __all__ = ["Examination", "examine"]
 
 @dataclass(frozen=True)
 class Examination:
-    """All checks, the model's need, and the largest |resid_post| of each layer if it was run."""
+    """All checks, the model's need, and the largest |resid_post| of each layer if it was run.
+
+    Without a model, ``memory_table`` has the need of well-known ones.
+    """
 
     checks: tuple[Check, ...]
     need: MemoryNeed | None = None
     resid_post_max: tuple[float, ...] = ()
+    memory_table: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def status(self) -> Status:
+        return worst(self.checks)
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "status": worst(self.checks),
+            "status": self.status,
             "checks": [check.to_dict() for check in self.checks],
             "need": None if self.need is None else self.need.to_dict(),
             "resid_post_max": list(self.resid_post_max),
-            "memory_table": memory_table(),
+            "memory_table": list(self.memory_table),
         }
 
 
@@ -68,9 +76,9 @@ def examine(
     """
     checks = machine_checks()
     if name is None:
-        return Examination(tuple(checks))
+        return Examination(tuple(checks), memory_table=tuple(memory_table()))
     on = resolve_device(device)
-    precision = resolve_dtype(dtype, on)
+    resolve_dtype(dtype, on)  # Refuses what cannot be, before anything is looked for.
     key = embedded_key(name)
     if key in EMBEDDED_MODELS:
         # Its sizes are known; preparing it is not for a look at the need.
@@ -83,6 +91,7 @@ def examine(
         except ModelError as error:
             checks.append(Check("configuration", "fail", str(error), "", _remedy(source)))
             return Examination(tuple(checks))
+    precision = resolve_dtype(dtype, on, config.model_type)
     need = memory_need(config, precision)
     checks.append(Check("configuration", "ok", f"{config.model_type}, {origin}"))
     checks.append(_backend_check(source, config, backend))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..models.hub import parameters_only
-
 __all__ = ["KNOWN_MODELS", "known_config"]
 
 GEMMA_2_2B = {
     "model_type": "gemma2",
+    "architectures": ["Gemma2ForCausalLM"],
     "vocab_size": 256_000,
     "hidden_size": 2304,
     "intermediate_size": 9216,
@@ -32,6 +31,7 @@ KNOWN_MODELS: dict[str, dict[str, Any]] = {
     "google/gemma-2-2b": GEMMA_2_2B | {"dtype": "float32"},
     "meta-llama/Llama-3.1-8B-Instruct": {
         "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
         "dtype": "bfloat16",
         "vocab_size": 128_256,
         "hidden_size": 4096,
@@ -42,6 +42,7 @@ KNOWN_MODELS: dict[str, dict[str, Any]] = {
     },
     "Qwen/Qwen2.5-7B-Instruct": {
         "model_type": "qwen2",
+        "architectures": ["Qwen2ForCausalLM"],
         "dtype": "bfloat16",
         "vocab_size": 152_064,
         "hidden_size": 3584,
@@ -52,6 +53,7 @@ KNOWN_MODELS: dict[str, dict[str, Any]] = {
     },
     "microsoft/Phi-3-mini-4k-instruct": {
         "model_type": "phi3",
+        "architectures": ["Phi3ForCausalLM"],
         "dtype": "bfloat16",
         "vocab_size": 32_064,
         "hidden_size": 3072,
@@ -62,6 +64,7 @@ KNOWN_MODELS: dict[str, dict[str, Any]] = {
     },
     "google/gemma-3-270m": {
         "model_type": "gemma3_text",
+        "architectures": ["Gemma3ForCausalLM"],
         "dtype": "bfloat16",
         "vocab_size": 262_144,
         "hidden_size": 640,
@@ -73,6 +76,7 @@ KNOWN_MODELS: dict[str, dict[str, Any]] = {
     },
     "HuggingFaceTB/SmolLM2-135M-Instruct": {
         "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
         "dtype": "bfloat16",
         "vocab_size": 49_152,
         "hidden_size": 576,
@@ -90,6 +94,4 @@ def known_config(hub_id: str) -> Any:
     from transformers import AutoConfig
 
     sizes = dict(KNOWN_MODELS[hub_id])
-    config = AutoConfig.for_model(sizes.pop("model_type"), **sizes)
-    config.architectures = [type(parameters_only(config)).__name__]
-    return config
+    return AutoConfig.for_model(sizes.pop("model_type"), **sizes)

@@ -15,7 +15,6 @@ import psutil
 import torch
 
 from ..errors import ModelError
-from ..models.devices import DTYPES
 from ..models.hub import load_hub_config, parameters_only
 from ..models.source import ModelSource
 from .checks import Check, Status
@@ -155,25 +154,23 @@ def memory_table() -> list[dict[str, Any]]:
     """The need of the models that are named in the documentation, in 16 and in 32 bits."""
     rows = []
     for hub_id in KNOWN_MODELS:
-        half, full = (
-            memory_need(known_config(hub_id), DTYPES[dtype]) for dtype in ("bfloat16", "float32")
-        )
+        need = memory_need(known_config(hub_id), torch.bfloat16)
         rows.append(
             {
                 "model": hub_id,
-                "parameters": half.parameters,
-                "download": half.download,
-                "stored": half.stored,
-                "weights_16_bits": half.weights,
-                "weights_float32": full.weights,
-                "working": half.working,
+                "parameters": need.parameters,
+                "download": need.download,
+                "stored": need.stored,
+                "weights_16_bits": need.weights,
+                "weights_float32": need.parameters * torch.float32.itemsize,
+                "working": need.working,
                 "source": "computed",
             }
         )
     return rows
 
 
-def gigabytes(n_bytes: float) -> str:
+def gigabytes(n_bytes: int) -> str:
     return f"{n_bytes / 1e9:.1f} GB"
 
 

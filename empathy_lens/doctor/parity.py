@@ -47,10 +47,10 @@ OTHER_DTYPE = "load it with --dtype float32; where that helps, rounding was the 
 
 @dataclass(frozen=True)
 class Reference:
-    """Block outputs and last logits of the hub model for one text after the other."""
+    """Block outputs (float32) and last logits of the hub model, text by text (lengths differ)."""
 
-    tokens: tuple[Int[Tensor, "pos"], ...]
-    blocks: tuple[Float[Tensor, "layer pos d_model"], ...]
+    tokens: tuple[Int[Tensor, "_"], ...]
+    blocks: tuple[Float[Tensor, "layer _ d_model"], ...]
     logits: tuple[Float[Tensor, "d_vocab"], ...]
 
 

@@ -9,6 +9,8 @@ from ..errors import InputError
 __all__ = ["DTYPES", "available_devices", "resolve_device", "resolve_dtype"]
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+# Gemma-3-270M reaches 104,000 at its first position (layer 14); float16 ends at 65,504.
+BEYOND_FLOAT16 = ("gemma3", "gemma3_text")
 
 
 def available_devices() -> dict[str, bool]:
@@ -37,10 +39,15 @@ def resolve_device(name: str = "auto") -> torch.device:
         raise InputError(f"device: expected auto, cpu, mps or cuda, got {name!r}") from None
 
 
-def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype to use; float16 on CPU is refused because it is hundreds of times slower."""
+def resolve_dtype(name: str, device: torch.device, model_type: str = "") -> torch.dtype:
+    """The dtype to use; float16 on CPU is refused because it is hundreds of times slower.
+
+    ``auto``: bfloat16 on CUDA, float16 on MPS, float32 on CPU; bfloat16 instead of float16 for a
+    ``model_type`` (of a hub configuration) whose residual stream exceeds float16's range.
+    """
     if name == "auto":
-        return {"mps": torch.float16, "cuda": torch.bfloat16}.get(device.type, torch.float32)
+        half = torch.bfloat16 if model_type in BEYOND_FLOAT16 else torch.float16
+        return {"mps": half, "cuda": torch.bfloat16}.get(device.type, torch.float32)
     if name not in DTYPES:
         raise InputError(f"dtype: expected auto, {', '.join(DTYPES)}, got {name!r}")
     if name == "float16" and device.type == "cpu":

@@ -13,7 +13,7 @@ from ..types import HookedModel, Provenance
 from .card import ModelCard, attach_card, stop_ids, weights_hash
 from .devices import resolve_device, resolve_dtype
 from .hooked import HOOKED_AVAILABLE, hooked_transformer, quiet_transformer_lens
-from .hub import load_hub_model, load_tokenizer
+from .hub import load_hub_config, load_hub_model, load_tokenizer
 from .source import ModelSource, locate_model
 
 __all__ = ["Backend", "load_model"]
@@ -40,7 +40,8 @@ def load_model(
     backend
         ``auto`` takes HookedTransformer where it can be had, else TransformerBridge.
     device, dtype
-        ``auto``: CUDA, then MPS, then CPU; bfloat16 on CUDA, float16 on MPS, float32 on CPU.
+        ``auto``: CUDA, then MPS, then CPU; bfloat16 on CUDA, float16 on MPS (bfloat16 for Gemma-3,
+        which overflows there), float32 on CPU.
     n_ctx
         Longest text in tokens that will be accepted (at most what the model was made for).
 
@@ -61,6 +62,8 @@ def load_model(
             "use --backend bridge, or install 'transformer-lens>=3.9,<4'"
         )
     source = locate_model(str(name), revision)
+    if dtype == "auto":
+        resolved_dtype = resolve_dtype(dtype, resolved_device, load_hub_config(source).model_type)
     tokenizer = load_tokenizer(source)
     hub_model = load_hub_model(source, resolved_dtype, resolved_device)
     limit = getattr(hub_model.config, "max_position_embeddings", None) or n_ctx

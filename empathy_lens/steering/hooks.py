@@ -141,10 +141,11 @@ def _hook(
         exact = resid.float()
         changed = change(exact).to(resid.dtype)
         if not torch.isfinite(changed).all():
+            row, pos, _ = (~torch.isfinite(changed)).nonzero()[0].tolist()
             raise NonFiniteError(
                 f"{getattr(hook, 'name', None) or direction.site.hook_name}: steering with {what} "
-                f"is not finite in {resid.dtype}; use a smaller value, or load the model with "
-                "--dtype bfloat16"
+                f"is not finite at position {pos} of batch row {row} in {resid.dtype}; use a "
+                "smaller value, or load the model with --dtype bfloat16"
             )
         if rows.all() and positions is None and condition is None:
             return changed
