@@ -258,7 +258,8 @@ def test_what_does_not_fit_is_exit_code_1_and_nothing_is_loaded(tiny_gemma2_fold
 def test_a_known_hub_model_that_is_out_of_reach_still_has_its_need_told():
     found = examine("google/gemma-2-2b-it", device="cpu", dtype="bfloat16")
     checks = {check.name: check for check in found.checks}
-    assert "hub is out of reach" in checks["configuration"].figure
+    assert checks["configuration"].figure == "gemma2, built-in sizes"
+    assert "could not be loaded" in checks["configuration"].remedy
     assert found.need == MemoryNeed(
         PUBLISHED["google/gemma-2-2b-it"],
         "bfloat16",
@@ -268,6 +269,23 @@ def test_a_known_hub_model_that_is_out_of_reach_still_has_its_need_told():
         "bfloat16",
     )
     assert checks["download"].status == "ok"
+
+
+def test_a_gated_model_is_told_how_to_get_access(monkeypatch):
+    import httpx
+    from huggingface_hub.errors import GatedRepoError
+    from transformers import AutoConfig
+
+    response = httpx.Response(403, request=httpx.Request("GET", "https://example.invalid"))
+
+    def refuse(*_args, **_kwargs):
+        raise GatedRepoError("gated", response=response)
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", refuse)
+    found = examine("google/gemma-2-2b-it", device="cpu", dtype="bfloat16")
+    check = next(c for c in found.checks if c.name == "configuration")
+    assert check.status == "warn"
+    assert "hf auth login" in check.remedy
 
 
 def test_an_unknown_hub_model_that_is_out_of_reach_is_exit_code_1_with_a_remedy():

@@ -262,7 +262,7 @@ def test_a_hub_id_that_cannot_be_had_is_named_with_what_would_do():
 def test_a_gated_model_gets_advice(monkeypatch):
     import httpx
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig
 
     response = httpx.Response(403, request=httpx.Request("GET", "https://example.invalid"))
     for error, advice in (
@@ -273,7 +273,7 @@ def test_a_gated_model_gets_advice(monkeypatch):
         def refuse(*_args, error=error, **_kwargs):
             raise error
 
-        monkeypatch.setattr(AutoTokenizer, "from_pretrained", refuse)
+        monkeypatch.setattr(AutoConfig, "from_pretrained", refuse)
         with pytest.raises(ModelError, match=advice):
             load_model("google/gemma-2-9b", device="cpu")
 

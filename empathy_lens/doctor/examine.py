@@ -83,17 +83,18 @@ def examine(
     if key in EMBEDDED_MODELS:
         # Its sizes are known; preparing it is not for a look at the need.
         source = ModelSource(name, EMBEDDED_MODELS[key].hub_id, local=True)
-        config, origin = known_config(source.hub_id), "built-in sizes"
+        config = known_config(source.hub_id)
+        checks.append(Check("configuration", "ok", f"{config.model_type}, built-in sizes"))
     else:
         source = locate_model(name)
         try:
-            config, origin = model_config(source)
+            config, check = model_config(source)
+            checks.append(check)
         except ModelError as error:
             checks.append(Check("configuration", "fail", str(error), "", _remedy(source)))
             return Examination(tuple(checks))
     precision = resolve_dtype(dtype, on, config.model_type)
     need = memory_need(config, precision)
-    checks.append(Check("configuration", "ok", f"{config.model_type}, {origin}"))
     checks.append(_backend_check(source, config, backend))
     checks.append(memory_check(need, on))
     here = source.local or is_downloaded(source)

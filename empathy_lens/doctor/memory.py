@@ -82,18 +82,21 @@ def memory_need(config: Any, dtype: torch.dtype) -> MemoryNeed:
     )
 
 
-def model_config(source: ModelSource) -> tuple[Any, str]:
-    """A model's configuration, and where it is from.
+def model_config(source: ModelSource) -> tuple[Any, Check]:
+    """A model's configuration, and a check that says where it is from.
 
     Of a hub model only the configuration is downloaded; for a well-known one that is out of
-    reach, the built-in sizes do. Raises ModelError where there are none.
+    reach or gated, the built-in sizes do. Raises ModelError where there are none.
     """
     try:
-        return load_hub_config(source), "its config.json"
-    except ModelError:
+        config = load_hub_config(source)
+    except ModelError as error:
         if source.local or source.hub_id not in KNOWN_MODELS:
             raise
-        return known_config(source.hub_id), "built-in sizes: the hub is out of reach"
+        config = known_config(source.hub_id)
+        figure = f"{config.model_type}, built-in sizes"
+        return config, Check("configuration", "warn", figure, remedy=str(error))
+    return config, Check("configuration", "ok", f"{config.model_type}, its config.json")
 
 
 def free_memory(device: torch.device) -> int:
