@@ -1,12 +1,14 @@
 """Weights that are read in pieces: the same values, named faults, and no second copy."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from tiny_models import save_tiny_gemma2, save_tiny_llama
+from tiny_models import byte_tokenizer, save_tiny_gemma2, save_tiny_llama
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -14,7 +16,7 @@ from empathy_lens.errors import ModelError
 from empathy_lens.models import HOOKED_AVAILABLE, checkpoint, load_model
 from empathy_lens.models.checkpoint import Checkpoint, find_checkpoint, open_checkpoint
 from empathy_lens.models.hooked import hooked_transformer
-from empathy_lens.models.hub import load_hub_model, load_tokenizer
+from empathy_lens.models.hub import load_hub_model, load_tokenizer, parameters_only
 from empathy_lens.models.source import locate_model
 
 CPU = torch.device("cpu")
@@ -174,6 +176,44 @@ def test_a_model_for_another_device_is_never_whole_on_the_cpu(tmp_path, monkeypa
     assert largest > 4 * piece
     assert all(parameter.is_meta for parameter in hub.parameters())
     assert largest_on_cpu.n_bytes <= piece
+
+
+PEAK = """
+import sys, accelerate, transformers.models.gemma2.modeling_gemma2
+from empathy_lens.models import HOOKED_AVAILABLE, load_model
+from transformer_lens.model_bridge import TransformerBridge
+if HOOKED_AVAILABLE:
+    from transformer_lens import HookedTransformer
+from empathy_lens.runs import peak_rss_mb
+before = peak_rss_mb()
+load_model(sys.argv[1], device="cpu", dtype="bfloat16")
+print(peak_rss_mb() - before)
+"""
+
+
+@pytest.mark.slow
+def test_the_peak_of_a_float32_checkpoint_in_16_bits_is_near_its_weights(tmp_path):
+    """In a process of its own. transformers' mapped files would make it three times the weights."""
+    from transformers import Gemma2Config
+
+    config = Gemma2Config(
+        vocab_size=32_000,
+        hidden_size=1024,
+        intermediate_size=4096,
+        num_hidden_layers=5,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=256,
+    )
+    model = parameters_only(config).to_empty(device="cpu")
+    model.tie_weights()
+    megabytes = sum(p.numel() for p in model.parameters()) * 2 / 1e6
+    assert megabytes > 200
+    model.save_pretrained(tmp_path, max_shard_size="100MB")
+    byte_tokenizer().save_pretrained(tmp_path)
+    command = [sys.executable, "-c", PEAK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout.splitlines()[-1]) < 1.25 * megabytes + 120
 
 
 @pytest.mark.skipif(not HOOKED_AVAILABLE, reason="TransformerLens 4 has no HookedTransformer")
