@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..activations import resid_post_cache
 from ..directions import random_directions
-from ..errors import EmpathyLensError
+from ..errors import EmpathyLensError, ModelError
 from ..logits import can_resume, last_logits, new_cache
 from ..models import model_card
 from ..models.hub import load_tokenizer
@@ -90,7 +90,13 @@ def _block_outputs(model: Any) -> Iterator[list[Tensor]]:
     def keep(_module: Any, _inputs: Any, output: Any) -> None:
         kept.append((output[0] if isinstance(output, tuple) else output)[0].float().cpu())
 
-    handles = [block.register_forward_hook(keep) for block in model.model.layers]
+    layers = getattr(model.get_decoder(), "layers", None)
+    if layers is None:
+        raise ModelError(
+            f"{type(model).__name__} keeps its blocks where doctor does not know; "
+            "leave the comparison out with --no-run"
+        )
+    handles = [block.register_forward_hook(keep) for block in layers]
     try:
         yield kept
     finally:
