@@ -7,18 +7,17 @@ it returns is normalised, pointed at the positive class, and given a threshold f
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.covariance import LedoitWolf
-from sklearn.linear_model import LogisticRegressionCV
+from sklearn.covariance import ledoit_wolf_shrinkage
 from torch import Tensor
 
 from .errors import InputError
+from .logistic import fit_logistic
 from .types import Activations, Direction, as_unit
 
 __all__ = [
@@ -50,18 +49,25 @@ def lda(
 ) -> Float[Tensor, "d_model"]:
     """Mean difference whitened by the within-class covariance, shrunk after Ledoit & Wolf (2004).
 
-    Fisher's linear discriminant: it discounts coordinates that vary a lot within a class.
+    Fisher's linear discriminant: it discounts coordinates that vary a lot within a class. Solved
+    in the singular basis of the texts, since outside it the shrunk covariance is a multiple of
+    the identity: for 140 texts of width 640 about nine times as fast as with the whole matrix.
     """
-    centred = torch.cat([positive - positive.mean(dim=0), negative - negative.mean(dim=0)])
-    covariance = LedoitWolf(assume_centered=True).fit(centred.double().numpy()).covariance_
-    gap = mean_difference(positive, negative).double().numpy()
-    try:
-        return torch.from_numpy(np.linalg.solve(covariance, gap)).float()
-    except np.linalg.LinAlgError:
+    gap = mean_difference(positive, negative).double()
+    centred = torch.cat([positive - positive.mean(dim=0), negative - negative.mean(dim=0)]).double()
+    n_texts, d_model = centred.shape
+    mean_variance = float(centred.square().sum()) / (n_texts * d_model)
+    if mean_variance == 0:
         raise InputError(
             f"lda needs activations that vary within the classes, got {len(positive)} pairs that "
             "do not; use mean_difference"
-        ) from None
+        )
+    shrinkage = ledoit_wolf_shrinkage(centred.numpy(), assume_centered=True)
+    floor = max(shrinkage * mean_variance, torch.finfo(torch.float64).eps * mean_variance)
+    _, singular, basis = torch.linalg.svd(centred, full_matrices=False)
+    variances = (1 - shrinkage) * singular.square() / n_texts + floor
+    inside = basis @ gap
+    return (gap / floor + (inside / variances - inside / floor) @ basis).float()
 
 
 def logistic(
@@ -69,29 +75,22 @@ def logistic(
 ) -> Float[Tensor, "d_model"]:
     """Weights of L2-regularised logistic regression; C by 5-fold cross-validation over pairs.
 
-    The fit runs in the span of the data, where it has the same solution at a fraction of the
-    cost: the ridge penalty puts no weight outside it.
+    The fit runs in the singular basis of the data, where it has the same solution at a fraction
+    of the cost: the ridge penalty puts no weight outside it. The data are scaled to unit variance
+    over all coordinates first, so that C means the same at every layer.
     """
     n_pairs = len(positive)
     if n_pairs < 2:
         raise InputError(f"logistic needs at least 2 pairs, got {n_pairs}; use mean_difference")
     x = torch.cat([positive, negative]).double()
     x = x - x.mean(dim=0)
-    _, singular, basis = torch.linalg.svd(x, full_matrices=False)
-    basis = basis[singular > 1e-8 * singular[0]]
-    coordinates = (x @ basis.T).numpy()
-    scale = coordinates.std()
-    labels = np.repeat([1, 0], n_pairs)
-    fold_of_pair = np.arange(n_pairs) % min(5, n_pairs)
-    fold = np.concatenate([fold_of_pair, fold_of_pair])
-    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in set(fold.tolist())]
-    with warnings.catch_warnings():
-        # Announcements of defaults to come in scikit-learn; the ones used here are meant.
-        warnings.simplefilter("ignore", FutureWarning)
-        model = LogisticRegressionCV(
-            Cs=np.logspace(-4, 2, 7), cv=splits, scoring="neg_log_loss", max_iter=2000
-        ).fit(coordinates / scale, labels)
-    return (torch.from_numpy(model.coef_[0]) @ basis).float()
+    left, singular, basis = torch.linalg.svd(x, full_matrices=False)
+    kept = singular > 1e-8 * singular[0]
+    coordinates = (left[:, kept] * singular[kept]).numpy()
+    labels = np.repeat([True, False], n_pairs)
+    fold = np.tile(np.arange(n_pairs) % min(5, n_pairs), 2)
+    weights = fit_logistic(coordinates / coordinates.std(), labels, fold)
+    return (torch.from_numpy(weights) @ basis[kept]).float()
 
 
 def pca_differences(
