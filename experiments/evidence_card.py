@@ -51,7 +51,7 @@ def evidence_card(args: argparse.Namespace) -> Evidence:
         test_pairs,
         layer=select_layer(train, seed=args.seed).layer,
         hard=(read(hard_pairs, "hard"), hard_pairs),
-        ablated=read(masked, "masked test"),
+        ablated=(read(masked, "masked test"), args.n_ablated),
         contrasts={path.stem: read(load_pairs(path), path.stem) for path in contrast_files},
         seed=args.seed,
     )

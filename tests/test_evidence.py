@@ -45,7 +45,7 @@ def full():
             "task_focus": planted.activations(neutral, seed=4),
             "politeness": planted.activations(neutral, seed=5, axis=OTHER - OTHER @ planted.TRUTH),
         },
-        ablated=planted.activations(TEST, seed=6),
+        ablated=(planted.activations(TEST, seed=6), 10),
         rubric=Estimate(0.5, 0.3, 0.7, 0.95, 90, 30, "made up", p=0.001),
         steering={
             "successes": 11,

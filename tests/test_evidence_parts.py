@@ -21,7 +21,7 @@ from empathy_lens.evidence import (
     select_configuration,
     stability,
 )
-from empathy_lens.evidence.verdicts import above, weakest
+from empathy_lens.evidence.rules import above, weakest
 from empathy_lens.stats import auroc
 from empathy_lens.types import Estimate
 from empathy_lens.validation import group_folds, out_of_fold_scores
