@@ -110,6 +110,8 @@ def gather_evidence(
     options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
     readers = word_baselines(embed)
     words = _word_scores(readers, train_pairs, test_pairs, test, "baselines", reasons)
+    if embed is None:
+        reasons["sentence_embedding"] = "no sentence embedding was asked for (--embedding)"
     card = Evidence(
         layer=layer,
         estimator=estimator if isinstance(estimator, str) else _name(estimator),
