@@ -11,24 +11,20 @@ scores with ties. About three minutes on two cores; ``--draws 100`` gives a firs
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread in each worker process
 
 import numpy as np
 import torch
-from scipy.stats import binomtest
+from check_statistics import run, share
 from sklearn.metrics import roc_auc_score
 
 from empathy_lens import stats
 from empathy_lens.directions import ESTIMATORS, fit_direction
 from empathy_lens.evidence import label_swap_null
-from empathy_lens.files import write_json
 from empathy_lens.types import Activations, Estimate, Provenance, Site
 from empathy_lens.validation import scores
 
@@ -103,12 +99,6 @@ def auroc_error(seed: int) -> float:
     return abs(float(stats.auroc(values, labels)) - float(roc_auc_score(labels, values)))
 
 
-def share(hits: list[bool], seed: int) -> Estimate:
-    n = len(hits)
-    ci = binomtest(sum(hits), n).proportion_ci(method="wilson")
-    return Estimate(sum(hits) / n, ci.low, ci.high, 0.95, n, n, "wilson", seed)
-
-
 def check(draws: int, seed: int, jobs: int) -> dict[str, Any]:
     seeds = range(seed, seed + draws)
     with ProcessPoolExecutor(jobs) as pool:
@@ -136,19 +126,5 @@ def as_text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--draws", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args()
-    result = check(options.draws, options.seed, options.jobs)
-    if options.out:
-        write_json(options.out, result)
-    print(json.dumps(result) if options.json else as_text(result))
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__ or "", check, as_text)

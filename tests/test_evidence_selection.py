@@ -1,6 +1,8 @@
 """The choice of layer, estimator and pooling, and the corrections for what was tried."""
 
+import importlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import planted
@@ -23,6 +25,13 @@ from empathy_lens.validation import group_folds
 TRAIN, TEST = planted.pairs(40), planted.pairs(30, seed=1, prefix="t")
 SMALL = {"seed": 0, "n_resamples": 300, "n_permutations": 199}
 TWO = ("mean_difference", "pca_differences")
+
+
+def script(name):
+    folder = Path(__file__).resolve().parents[1] / "experiments"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(folder)  # as for python experiments/NAME.py
+        return importlib.import_module(name)
 
 
 def pooled(some_pairs, gaps, seed=0):
@@ -151,3 +160,13 @@ def test_contrast_sets_share_one_family_of_tests():
     assert found["seen"].p_holm == pytest.approx(6 * alone["seen"])
     assert all(found[name].p_holm >= alone[name] for name in sets)
     assert min(found[name].p_holm for name in sets if name != "seen") > 0.05
+
+
+def test_the_best_of_layers_and_estimators_is_called_an_effect_only_when_corrected_p_says_so():
+    """A small run of experiments/check_selection.py: nothing is there to be found."""
+    alarms = [script("check_selection").null_draw(seed) for seed in range(12)]
+    raised = {name: sum(alarm[name] for alarm in alarms) for name in alarms[0]}
+    assert raised["best of 18 layers x 4 estimators on test, uncorrected"] >= 6
+    for name in raised:
+        if "uncorrected" not in name:
+            assert raised[name] <= 3, name
