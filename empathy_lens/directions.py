@@ -7,18 +7,16 @@ it returns is normalised, pointed at the positive class, and given a threshold f
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.covariance import LedoitWolf
-from sklearn.linear_model import LogisticRegressionCV
 from torch import Tensor
 
 from .errors import InputError
+from .logistic import fit_logistic
 from .types import Activations, Direction, as_unit
 
 __all__ = [
@@ -50,18 +48,23 @@ def lda(
 ) -> Float[Tensor, "d_model"]:
     """Mean difference whitened by the within-class covariance, shrunk after Ledoit & Wolf (2004).
 
-    Fisher's linear discriminant: it discounts coordinates that vary a lot within a class.
+    Fisher's linear discriminant: it discounts coordinates that vary a lot within a class. Solved
+    on the principal axes of the texts, since off them the shrunk covariance is a multiple of the
+    identity.
     """
-    centred = torch.cat([positive - positive.mean(dim=0), negative - negative.mean(dim=0)])
-    covariance = LedoitWolf(assume_centered=True).fit(centred.double().numpy()).covariance_
-    gap = mean_difference(positive, negative).double().numpy()
-    try:
-        return torch.from_numpy(np.linalg.solve(covariance, gap)).float()
-    except np.linalg.LinAlgError:
+    gap = mean_difference(positive, negative).double()
+    centred = torch.cat([positive - positive.mean(dim=0), negative - negative.mean(dim=0)]).double()
+    if not centred.any():
         raise InputError(
             f"lda needs activations that vary within the classes, got {len(positive)} pairs that "
             "do not; use mean_difference"
-        ) from None
+        )
+    shrinkage, mean_variance = _ledoit_wolf(centred)
+    floor = max(shrinkage, 1e-9) * mean_variance
+    coordinates, axes = _principal_axes(centred)
+    variances = (1 - shrinkage) * coordinates.square().mean(dim=0) + floor
+    inside = axes @ gap
+    return (gap / floor + (inside / variances - inside / floor) @ axes).float()
 
 
 def logistic(
@@ -69,29 +72,19 @@ def logistic(
 ) -> Float[Tensor, "d_model"]:
     """Weights of L2-regularised logistic regression; C by 5-fold cross-validation over pairs.
 
-    The fit runs in the span of the data, where it has the same solution at a fraction of the
-    cost: the ridge penalty puts no weight outside it.
+    The fit runs on the principal axes of the data, where it has the same solution at a fraction
+    of the cost: the ridge penalty puts no weight off them. The data are scaled to unit variance
+    over all axes first, so that C means the same at every layer.
     """
     n_pairs = len(positive)
     if n_pairs < 2:
         raise InputError(f"logistic needs at least 2 pairs, got {n_pairs}; use mean_difference")
     x = torch.cat([positive, negative]).double()
-    x = x - x.mean(dim=0)
-    _, singular, basis = torch.linalg.svd(x, full_matrices=False)
-    basis = basis[singular > 1e-8 * singular[0]]
-    coordinates = (x @ basis.T).numpy()
-    scale = coordinates.std()
-    labels = np.repeat([1, 0], n_pairs)
-    fold_of_pair = np.arange(n_pairs) % min(5, n_pairs)
-    fold = np.concatenate([fold_of_pair, fold_of_pair])
-    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in set(fold.tolist())]
-    with warnings.catch_warnings():
-        # Announcements of defaults to come in scikit-learn; the ones used here are meant.
-        warnings.simplefilter("ignore", FutureWarning)
-        model = LogisticRegressionCV(
-            Cs=np.logspace(-4, 2, 7), cv=splits, scoring="neg_log_loss", max_iter=2000
-        ).fit(coordinates / scale, labels)
-    return (torch.from_numpy(model.coef_[0]) @ basis).float()
+    coordinates, axes = _principal_axes(x - x.mean(dim=0))
+    labels = np.repeat([True, False], n_pairs)
+    fold = np.tile(np.arange(n_pairs) % min(5, n_pairs), 2)
+    weights = fit_logistic((coordinates / coordinates.std(correction=0)).numpy(), labels, fold)
+    return (torch.from_numpy(weights) @ axes).float()
 
 
 def pca_differences(
@@ -187,3 +180,38 @@ def _resolve(estimator: str | Estimator) -> tuple[str, Estimator]:
     if estimator not in ESTIMATORS:
         raise InputError(f"estimator: expected one of {', '.join(ESTIMATORS)}, got {estimator!r}")
     return estimator, ESTIMATORS[estimator]
+
+
+def _principal_axes(
+    centred: Float[Tensor, "text d_model"],
+) -> tuple[Float[Tensor, "text axis"], Float[Tensor, "axis d_model"]]:
+    """Coordinates of the rows on their principal axes, and those unit axes.
+
+    By way of the smaller Gram matrix: for 140 texts of width 640 four times as fast as a singular
+    value decomposition. It halves the digits of the smallest axes, and those below a millionth of
+    the largest, less than float32 resolves, are left out.
+    """
+    wide = centred.shape[0] <= centred.shape[1]
+    squares, vectors = torch.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    kept = squares > 1e-12 * squares[-1]
+    lengths, vectors = squares[kept].sqrt(), vectors[:, kept]
+    if wide:
+        return vectors * lengths, (vectors / lengths).T @ centred
+    return centred @ vectors, vectors.T
+
+
+def _ledoit_wolf(centred: Float[Tensor, "text d_model"]) -> tuple[float, float]:
+    """Shrinkage towards ``mean variance * identity``, in [0, 1], and that mean variance.
+
+    Ledoit & Wolf (2004), as scikit-learn computes it, from the smaller Gram matrix: time grows
+    with the width, not with its square.
+    """
+    n_texts, d_model = centred.shape
+    wide = n_texts <= d_model
+    gram = centred @ centred.T if wide else centred.T @ centred
+    mean_variance = float(centred.square().sum()) / (n_texts * d_model)
+    of_covariance = float(gram.square().sum()) / n_texts**2
+    of_texts = float(centred.square().sum(dim=1).square().mean())
+    off_target = of_covariance - d_model * mean_variance**2
+    noise = min((of_texts - of_covariance) / n_texts, off_target)
+    return (noise / off_target if noise > 0 else 0.0), mean_variance

@@ -26,6 +26,7 @@ from scipy.stats import binomtest, norm
 
 from empathy_lens import stats
 from empathy_lens.errors import DegenerateDataError
+from empathy_lens.files import write_json
 from empathy_lens.types import Estimate
 
 RESAMPLES = 2000  # a fifth of the default, for speed; coverage is lower by up to half a percent
@@ -263,8 +264,11 @@ def as_text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def run(
+    doc: str, check: Callable[[int, int, int], dict[str, Any]], as_text: Callable[[Any], str]
+) -> None:
+    """The command line of a check: ``check(draws, seed, jobs)``, shown and kept as asked."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
@@ -273,10 +277,9 @@ def main() -> None:
     options = parser.parse_args()
     result = check(options.draws, options.seed, options.jobs)
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        write_json(options.out, result)
     print(json.dumps(result) if options.json else as_text(result))
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__ or "", check, as_text)

@@ -1,9 +1,10 @@
 """What does a direction show beyond words, and what does it not? The evidence card.
 
     python experiments/evidence_card.py [--model embedded] [--pairs-train A --pairs-test B]
-        [--layers all] [--n-ablated 50] [--out card.json] [--seed 0]
+        [--layers all] [--n-ablated 50] [--embedding none|minilm] [--out card.json] [--seed 0]
 
-Chooses a layer on the train pairs, then opens test, masked, hard and contrast pairs once.
+Chooses a layer on the train pairs, then opens test, masked, hard and contrast pairs once. Beside
+that direction stands the choice of layer, estimator and pooling by nested cross-validation.
 """
 
 import argparse
@@ -12,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from empathy_lens.activations import extract_activations
+from empathy_lens.activations import extract_activations, extract_poolings
 from empathy_lens.baselines import ablate_words
 from empathy_lens.data import load_pairs
+from empathy_lens.embeddings import load_embedding
 from empathy_lens.errors import EmpathyLensError, InputError
 from empathy_lens.evidence import Evidence, gather_evidence
 from empathy_lens.files import write_json
@@ -35,23 +37,33 @@ def evidence_card(args: argparse.Namespace) -> Evidence:
         raise InputError(f"--layers: expected all or 8,12,16, got {args.layers!r}") from None
     train_pairs, test_pairs = load_pairs(args.pairs_train), load_pairs(args.pairs_test)
     hard_pairs = load_pairs(DATA / "hard_pairs" / "hard_pairs.jsonl")
+    embed = load_embedding(args.embedding)
     model = load_model(args.model, device=args.device, dtype=args.dtype)
 
     def read(pairs: Sequence[ContrastivePair], name: str) -> Activations:
         print(f"reading {len(pairs)} {name} pairs", file=sys.stderr)
         return extract_activations(model, pairs, layers=layers)
 
-    train = read(train_pairs, "train")
+    def read_both(pairs: Sequence[ContrastivePair], name: str) -> tuple[Activations, Activations]:
+        print(f"reading {len(pairs)} {name} pairs", file=sys.stderr)
+        found = extract_poolings(model, pairs, layers=layers)
+        return found["mean"], found["last"]
+
+    (train, last_train), (test, last_test) = (
+        read_both(pairs, name) for pairs, name in ((train_pairs, "train"), (test_pairs, "test"))
+    )
     masked = ablate_words(train_pairs, test_pairs, args.n_ablated)
     contrast_files = sorted((DATA / "contrast_sets").glob("*.jsonl"))
     return gather_evidence(
         train,
-        read(test_pairs, "test"),
+        test,
         train_pairs,
         test_pairs,
         layer=select_layer(train, seed=args.seed).layer,
         hard=(read(hard_pairs, "hard"), hard_pairs),
-        ablated=read(masked, "masked test"),
+        ablated=(read(masked, "masked test"), args.n_ablated),
+        other_poolings=[(last_train, last_test)],
+        embed=embed,
         contrasts={path.stem: read(load_pairs(path), path.stem) for path in contrast_files},
         seed=args.seed,
     )
@@ -66,6 +78,7 @@ def main() -> int:
     parser.add_argument("--pairs-test", type=Path, default=PAIRS / "test_pairs.jsonl")
     parser.add_argument("--layers", default="all", help="all, or numbers such as 8,12,16")
     parser.add_argument("--n-ablated", type=int, default=50, help="words to mask, both sides")
+    parser.add_argument("--embedding", default="none", help="none or minilm, a word baseline more")
     parser.add_argument("--out", type=Path, help="where to write the card as JSON")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -53,6 +53,9 @@ def main(
     max_cost: Annotated[
         float | None, typer.Option(help="US dollars that --generate may spend, over all runs")
     ] = None,
+    embedding: Annotated[
+        str, typer.Option(help="sentence embedding among the word baselines: none or minilm")
+    ] = "none",
     skip_steering: Annotated[bool, typer.Option("--skip-steering")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="skip finished stages")] = False,
 ) -> None:
@@ -91,6 +94,7 @@ def main(
             layers=parse_layers(layers),
             seed=seed,
             skip_steering=skip_steering,
+            embedding=embedding,
             command=shlex.join(["python", *sys.argv]),
         )
         folder = out or ROOT / "results" / folder_name(model)

@@ -8,6 +8,7 @@ from empathy_lens.directions import (
     ESTIMATORS,
     fit_direction,
     fit_directions,
+    lda,
     logistic,
     mean_difference,
     pca_differences,
@@ -116,6 +117,21 @@ def test_lda_is_fishers_solution_where_data_abound():
     expected = truth(0) / scales**2
     assert cosine(fit_direction(train, 0, "lda").vector, expected) > 0.99
     assert cosine(fit_direction(train, 0).vector, expected) < 0.9
+
+
+@pytest.mark.parametrize(("n_pairs", "d_model"), [(12, 64), (60, 64), (40, 8)])
+def test_lda_is_the_solution_with_scikit_learns_shrunk_covariance(n_pairs, d_model):
+    from sklearn.covariance import LedoitWolf
+
+    scales = torch.logspace(0, 2, d_model)
+    train = planted_activations([2.0], n_pairs=n_pairs, d_model=d_model, noise_scales=scales)
+    positive, negative = sides(train, 0)
+    centred = torch.cat([positive - positive.mean(dim=0), negative - negative.mean(dim=0)])
+    found = LedoitWolf(assume_centered=True).fit(centred.double().numpy())
+    assert 0.01 < found.shrinkage_ < 0.99
+    gap = mean_difference(positive, negative).double()
+    expected = torch.linalg.solve(torch.from_numpy(found.covariance_), gap)
+    assert torch.allclose(lda(positive, negative).double(), expected, rtol=1e-4, atol=1e-8)
 
 
 def test_logistic_weights_agree_with_a_fit_in_all_coordinates():

@@ -45,7 +45,7 @@ def full():
             "task_focus": planted.activations(neutral, seed=4),
             "politeness": planted.activations(neutral, seed=5, axis=OTHER - OTHER @ planted.TRUTH),
         },
-        ablated=planted.activations(TEST, seed=6),
+        ablated=(planted.activations(TEST, seed=6), 10),
         rubric=Estimate(0.5, 0.3, 0.7, 0.95, 90, 30, "made up", p=0.001),
         steering={
             "successes": 11,
@@ -127,12 +127,17 @@ def test_every_key_of_the_schema_is_there_and_every_figure_is_an_estimate(full):
     assert 0 < card["permutation_p_corrected"] <= 1
     assert set(card["leave_one_scenario_out"]) == {"s0", "s1", "s2", "s3"}
     assert set(card["leave_one_source_out"]) == {"m0", "m1"}
+    assert card["leave_one_source_out_mean"] is None  # two sources are too few for a mean
+    assert set(card["leave_one_format_out"]) == {"unknown"}
+    assert set(card["lexically_ablated"]) == {"n_words", "auroc", "baselines", "gains"}
+    assert 0 < card["contrasts"]["sentiment"]["p_holm"] <= 1
     assert set(card["hard_pairs"]["by_kind"]) == {"a", "b", "c"}
     assert {"auroc", "cosine"} <= set(card["contrasts"]["sentiment"])
     assert set(card["estimators"]) == {"mean_difference", "pca_differences"}
     for row in card["estimators"].values():
         assert {"layer", "cv_auroc", "test_auroc", "stability"} <= set(row)
         assert row["layer"] == 1
+        assert 0 < row["p"] <= row["p_corrected"] <= 1
     assert all(set(v) == {"claim", "verdict", "because"} for v in card["verdicts"])
     assert len({v["claim"] for v in card["verdicts"]}) == len(card["verdicts"])
     assert card["headline"]["text"] in str(full)
@@ -143,6 +148,26 @@ def test_the_headline_compares_with_the_best_baseline_on_test(full):
     assert full.best_baseline == best
     difference = full.probe.value - full.baselines[best].value
     assert full.delta_vs_best_baseline.value == pytest.approx(difference)
+
+
+def test_every_source_and_format_is_left_out_in_turn():
+    formats = ("plan", "dialogue", "action_log")
+    train = tuple(
+        replace(p, source_model=f"m{i % 4}", format=formats[i % 3])
+        for i, p in enumerate(planted.pairs(72))
+    )
+    card = gather(train)
+    assert set(card.sources.parts) == {"m0", "m1", "m2", "m3"}
+    assert set(card.formats.parts) == set(formats)
+    for left_out in (card.sources, card.formats):
+        assert all(one.low > 0.5 for one in left_out.parts.values())
+        assert left_out.mean.low > 0.5
+    turned = planted.activations(train)
+    values = turned.values.clone()
+    last = torch.tensor([i // 2 % 3 == 2 for i in range(len(values))])
+    values[last] = -values[last]
+    odd = gather(train, train=replace(turned, values=values))
+    assert odd.formats.parts["action_log"].high < 0.5 < odd.formats.parts["plan"].value
 
 
 def test_small_n_is_named_in_the_verdict():

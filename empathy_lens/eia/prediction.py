@@ -32,12 +32,16 @@ class ScenarioPrediction:
 class RubricPrediction:
     """Correlations in [-1, 1] (positive = more empathic acts project higher), each with p.
 
+    ``partial`` is the rank correlation given the text's length in words and its scenario, None
+    where those leave nothing to correlate.
     ``binary_accuracy`` is the share of score-2 and score-0 completions on their own side of the
     direction's training threshold; score-1 completions take no part in it.
     """
 
     pearson: Estimate
     spearman: Estimate
+    kendall: Estimate
+    partial: Estimate | None
     binary_accuracy: Estimate
     per_scenario: dict[str, ScenarioPrediction]
 
@@ -45,6 +49,8 @@ class RubricPrediction:
         return {
             "pearson": self.pearson.to_dict(),
             "spearman": self.spearman.to_dict(),
+            "kendall": self.kendall.to_dict(),
+            "partial": self.partial and self.partial.to_dict(),
             "binary_accuracy": self.binary_accuracy.to_dict(),
             "per_scenario": {k: v.to_dict() for k, v in self.per_scenario.items()},
         }
@@ -78,6 +84,10 @@ def predict_rubric(
     return RubricPrediction(
         pearson=stats.pearson(scores, rubric, groups, strata=strata, **exchange, **options),
         spearman=stats.spearman(scores, rubric, groups, strata=strata, **exchange, **options),
+        kendall=stats.kendall(scores, rubric, groups, strata=strata, **exchange, **options),
+        partial=_given_length_and_scenario(
+            scores, rubric, completions, groups, strata=strata, **exchange, **options
+        ),
         binary_accuracy=stats.accuracy_estimate(
             (scores[extreme] > 0) == (rubric[extreme] == 2),
             kept,
@@ -95,6 +105,21 @@ def predict_rubric(
             for scenario_id in dict.fromkeys(scenario_ids)
         },
     )
+
+
+def _given_length_and_scenario(
+    scores: Float[np.ndarray, "item"],
+    rubric: Float[np.ndarray, "item"],
+    completions: Sequence[RubricCompletion],
+    groups: Sequence[str],
+    **options: Any,
+) -> Estimate | None:
+    length = np.array([len(c.text.split()) for c in completions], dtype=np.float64)
+    given = np.column_stack([length, stats.dummies([c.scenario_id for c in completions])])
+    try:
+        return stats.partial_correlation(scores, rubric, given, groups, **options)
+    except DegenerateDataError:
+        return None
 
 
 def _scenario(

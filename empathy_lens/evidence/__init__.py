@@ -5,19 +5,12 @@
 """
 
 from .card import Evidence, Ruling, Verdict
-from .contrasts import Contrast, judge_contrast
-from .estimators import (
-    Configuration,
-    EstimatorRow,
-    agreement,
-    compare_estimators,
-    nested_auroc,
-    select_configuration,
-    stability,
-)
+from .contrasts import Contrast, judge_contrasts
+from .estimators import EstimatorRow, agreement, compare_estimators, stability
 from .gather import gather_evidence
 from .nulls import LabelSwaps, NullDistribution, label_swap_null, random_direction_null
-from .transfer import HardPairs, LeftOut, judge_hard_pairs, leave_one_out
+from .selection import Configuration, Selection, nested_auroc, select_configuration
+from .transfer import HardPairs, LeftOut, MaskedPairs, judge_hard_pairs, leave_one_out
 from .verdicts import judge
 
 __all__ = [
@@ -28,14 +21,16 @@ __all__ = [
     "HardPairs",
     "LabelSwaps",
     "LeftOut",
+    "MaskedPairs",
     "NullDistribution",
     "Ruling",
+    "Selection",
     "Verdict",
     "agreement",
     "compare_estimators",
     "gather_evidence",
     "judge",
-    "judge_contrast",
+    "judge_contrasts",
     "judge_hard_pairs",
     "label_swap_null",
     "leave_one_out",

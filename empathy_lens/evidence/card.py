@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from ..types import Estimate
 from .contrasts import Contrast
-from .estimators import Configuration, EstimatorRow
+from .estimators import EstimatorRow
 from .nulls import NullDistribution
-from .transfer import HardPairs, LeftOut
+from .selection import Selection
+from .transfer import HardPairs, LeftOut, MaskedPairs
 
 __all__ = ["Evidence", "Ruling", "Verdict"]
 
@@ -38,7 +39,9 @@ class Evidence:
     ``not_computed`` says why. ``probe`` is the direction's AUROC on the test pairs, which no
     choice has seen. ``gains`` are probe minus each baseline on the same items; the headline
     ``delta_vs_best_baseline`` is the one against the baseline with the highest test AUROC,
-    a choice that can only be to the probe's disadvantage.
+    a choice that can only be to the probe's disadvantage. ``selection`` is the choice of layer,
+    estimator and pooling by nested cross-validation, beside the card's own direction.
+    ``rubric_partial`` is ``rubric`` given the texts' length and scenario.
     """
 
     layer: int
@@ -55,12 +58,14 @@ class Evidence:
     permutation_p_corrected: float | None = None
     scenarios: LeftOut = field(default_factory=lambda: LeftOut({}, None))
     sources: LeftOut = field(default_factory=lambda: LeftOut({}, None))
-    lexically_ablated: Estimate | None = None
+    formats: LeftOut = field(default_factory=lambda: LeftOut({}, None))
+    lexically_ablated: MaskedPairs | None = None
     hard_pairs: HardPairs | None = None
     contrasts: Mapping[str, Contrast] = field(default_factory=dict)
     estimators: Mapping[str, EstimatorRow] = field(default_factory=dict)
-    configuration: Configuration | None = None
+    selection: Selection | None = None
     rubric: Estimate | None = None
+    rubric_partial: Estimate | None = None
     steering: Mapping[str, Any] | None = None
     verdicts: tuple[Verdict, ...] = ()
     not_computed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -106,12 +111,15 @@ class Evidence:
             "leave_one_scenario_out_mean": _plain(self.scenarios.mean),
             "leave_one_source_out": _plain(self.sources.parts),
             "leave_one_source_out_mean": _plain(self.sources.mean),
+            "leave_one_format_out": _plain(self.formats.parts),
+            "leave_one_format_out_mean": _plain(self.formats.mean),
             "lexically_ablated": _plain(self.lexically_ablated),
             "hard_pairs": _plain(self.hard_pairs),
             "contrasts": _plain(self.contrasts),
             "estimators": _plain(self.estimators),
-            "configuration": _plain(self.configuration),
+            "selection": _plain(self.selection),
             "rubric": _plain(self.rubric),
+            "rubric_partial": _plain(self.rubric_partial),
             "steering": _plain(self.steering),
             "verdicts": [v.to_dict() for v in self.verdicts],
             "not_computed": dict(self.not_computed),

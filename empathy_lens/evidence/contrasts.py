@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from .. import stats
 from ..directions import sides
 from ..errors import DegenerateDataError
 from ..types import Activations, Direction, Estimate
-from .measure import attempt, auroc_gain, fit, group_auroc, probe_scores
+from .measure import attempt, auroc_gain, fit, group_auroc, probe_scores, swap_p
 
-__all__ = ["Contrast", "judge_contrast", "shuffled_cosine"]
+__all__ = ["Contrast", "judge_contrasts", "shuffled_cosine"]
 
 N_FLIPS = 1000
 
@@ -25,7 +26,9 @@ N_FLIPS = 1000
 class Contrast:
     """How our direction and another concept's bear on each other's pairs.
 
-    ``auroc``: our direction on the other concept's pairs, in [0, 1]; 0.5 = it does not see them.
+    ``auroc``: our direction on the other concept's pairs, in [0, 1]; 0.5 = it does not see them;
+    ``p_holm``: p of that, two-sided, labels swapped within pairs, corrected for all contrast sets
+    tried (Holm 1979).
     ``cosine``: of the other concept's own mean difference with ours at our layer, in [-1, 1];
     ``cosine_p95``: what |cosine| reaches in 5% of draws when the other concept's sides are
     shuffled within pairs. ``own_direction``: AUROC of the other concept's direction on *our*
@@ -34,6 +37,7 @@ class Contrast:
     """
 
     auroc: Estimate | None
+    p_holm: float | None
     cosine: float | None
     cosine_p95: float | None
     own_direction: Estimate | None
@@ -46,28 +50,65 @@ class Contrast:
         }
 
 
-def judge_contrast(
+def judge_contrasts(
     direction: Direction,
-    contrast: Activations,
+    contrasts: Mapping[str, Activations],
     train: Activations,
     test: Activations,
     *,
-    name: str,
+    reasons: dict[str, str],
+    seed: int,
+    n_resamples: int,
+    n_permutations: int,
+) -> dict[str, Contrast]:
+    """Every contrast set against the direction; reasons for missing figures go to ``reasons``."""
+    found, p_values = {}, {}
+    for name, items in contrasts.items():
+        label = f"contrasts: {name}"
+        values = attempt(reasons, label, probe_scores, direction, items)
+        found[name] = _judge_contrast(
+            direction,
+            items,
+            values,
+            train,
+            test,
+            label=label,
+            reasons=reasons,
+            seed=seed,
+            n_resamples=n_resamples,
+        )
+        if values is not None and found[name].auroc is not None:
+            p_values[name] = swap_p(
+                values, items, n_permutations=n_permutations, seed=seed, alternative="two-sided"
+            ).p[0]
+    if not p_values:
+        return found
+    corrected = stats.holm(list(p_values.values())).tolist()
+    return found | {
+        name: replace(found[name], p_holm=p) for name, p in zip(p_values, corrected, strict=True)
+    }
+
+
+def _judge_contrast(
+    direction: Direction,
+    contrast: Activations,
+    values: Float[np.ndarray, "item"] | None,
+    train: Activations,
+    test: Activations,
+    *,
+    label: str,
     reasons: dict[str, str],
     seed: int,
     n_resamples: int,
 ) -> Contrast:
-    """One contrast set against the direction; reasons for missing figures go to ``reasons``."""
     options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
-    label = f"contrasts: {name}"
-    values = attempt(reasons, label, probe_scores, direction, contrast)
     auroc = None
     if values is not None:
         auroc = attempt(reasons, label, group_auroc, values, contrast, **options)
     layer = direction.site.layer
     other = attempt(reasons, f"{label} (own direction)", fit, contrast, layer, "mean_difference")
     if other is None:
-        return Contrast(auroc, None, None, None, None)
+        return Contrast(auroc, None, None, None, None, None)
     own = attempt(reasons, f"{label} (own direction)", _oriented_scores, other, train, test)
     ours = attempt(reasons, label, probe_scores, direction, test)
     own_auroc = gain = None
@@ -77,6 +118,7 @@ def judge_contrast(
         gain = attempt(reasons, label, auroc_gain, ours, own, test, **options)
     return Contrast(
         auroc=auroc,
+        p_holm=None,
         cosine=float(other.vector @ direction.vector),
         cosine_p95=shuffled_cosine(contrast, direction, seed),
         own_direction=own_auroc,

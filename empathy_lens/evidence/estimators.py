@@ -1,13 +1,9 @@
-"""Ways to estimate a direction, side by side, and an honest choice among them.
-
-Layers and estimators are chosen by group-wise cross-validation on the train pairs; the test
-pairs only judge what was chosen.
-"""
+"""Ways to estimate a direction, side by side: how each does on test, and how stable it is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,141 +11,97 @@ import torch
 from jaxtyping import Float
 
 from ..directions import ESTIMATORS, sides
-from ..errors import DegenerateDataError, InputError
-from ..stats import auroc
+from ..errors import DegenerateDataError
 from ..types import Activations, Estimate, as_unit
-from ..validation import group_folds, scores
-from .measure import attempt, choose_layer, fit, group_auroc, probe_scores
+from .measure import attempt, choose_layer, fit, group_auroc, probe_scores, swap_p
+from .selection import Configuration
 
-__all__ = [
-    "Configuration",
-    "EstimatorRow",
-    "agreement",
-    "best_of",
-    "compare_estimators",
-    "nested_auroc",
-    "select_configuration",
-    "stability",
-]
+__all__ = ["EstimatorRow", "agreement", "compare_estimators", "stability"]
 
 N_STABILITY = 20
 
 
 @dataclass(frozen=True)
 class EstimatorRow:
-    """One estimator at the layer that cross-validation on train chose for it.
+    """One estimator under one pooling, at the layer that cross-validation on train chose for it.
 
-    ``cv_auroc`` is that layer's out-of-fold AUROC on train, optimistic for being the best of
-    all layers; ``test_auroc`` is not. ``stability``: mean cosine between directions of bootstrap
-    resamples of the train situations; ``agreement``: mean cosine between the differences of two
-    train pairs at that layer, 1 if every pair moves the same way. Both in [-1, 1].
+    ``configuration.cv_auroc`` is that layer's out-of-fold AUROC on train, optimistic for being
+    the best of all layers; ``test_auroc`` is not. ``p``: test labels swapped within pairs;
+    ``p_corrected`` allows for all rows having been tried (maxT). ``stability``: mean cosine
+    between directions of bootstrap resamples of the train situations; ``agreement``: mean cosine
+    between the differences of two train pairs at that layer, 1 if every pair moves the same way.
+    Both in [-1, 1].
     """
 
-    layer: int
-    cv_auroc: float
+    configuration: Configuration
     test_auroc: Estimate | None
+    p: float | None
+    p_corrected: float | None
     stability: float
     agreement: float
 
     def to_dict(self) -> dict[str, Any]:
-        return {**vars(self), "test_auroc": self.test_auroc and self.test_auroc.to_dict()}
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """Pooling, estimator and layer with the best cross-validated AUROC on the train pairs."""
-
-    pooling: str
-    estimator: str
-    layer: int
-    cv_auroc: float
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
-
-
-def select_configuration(
-    trains: Activations | Sequence[Activations],
-    estimators: Sequence[str] = tuple(ESTIMATORS),
-    *,
-    seed: int = 0,
-) -> Configuration:
-    """The best pooling x estimator x layer by group-wise cross-validation; ties to the first.
-
-    ``trains``: the train pairs' activations, or several of them that differ in pooling. The
-    winner's ``cv_auroc`` is optimistic: judge it on held-out pairs, or by :func:`nested_auroc`.
-    Raises DegenerateDataError for fewer than four situations or one class.
-    """
-    pools = [trains] if isinstance(trains, Activations) else list(trains)
-    if not pools or not estimators:
-        raise InputError("select_configuration: expected activations and estimators, got none")
-    found = []
-    for train in pools:
-        for name in estimators:
-            chosen = choose_layer(train, name, seed=seed)
-            best = chosen.cv_auroc[chosen.layer]
-            found.append(Configuration(train.pooling, name, chosen.layer, best))
-    return max(found, key=lambda c: round(c.cv_auroc, 6))
-
-
-def best_of(rows: Mapping[str, EstimatorRow], pooling: str) -> Configuration | None:
-    """The same choice, from a table that :func:`compare_estimators` made."""
-    found = [Configuration(pooling, name, r.layer, r.cv_auroc) for name, r in rows.items()]
-    return max(found, key=lambda c: round(c.cv_auroc, 6), default=None)
-
-
-def nested_auroc(
-    train: Activations,
-    estimators: Sequence[str] = tuple(ESTIMATORS),
-    *,
-    seed: int = 0,
-) -> float:
-    """AUROC in [0, 1] of the whole procedure, choice included, on the train pairs alone.
-
-    Nested cross-validation (Varma & Simon 2006): within each outer fold the layer and estimator
-    are chosen on the rest by inner folds. With all estimators it takes five times as long as
-    :func:`select_configuration`.
-    """
-    folds = group_folds(train.groups, train.scenario_ids, seed=seed)
-    held_out = np.empty(len(folds))
-    for number in np.unique(folds):
-        outside = torch.from_numpy(folds == number)
-        rest = train.select(~outside)
-        chosen = select_configuration(rest, estimators, seed=seed)
-        direction = fit(rest, chosen.layer, chosen.estimator)
-        held_out[outside.numpy()] = scores(direction, train.select(outside))
-    return float(auroc(held_out, train.labels.numpy()))
+        return {
+            **self.configuration.to_dict(),
+            "test_auroc": self.test_auroc and self.test_auroc.to_dict(),
+            **{
+                name: getattr(self, name) for name in ("p", "p_corrected", "stability", "agreement")
+            },
+        }
 
 
 def compare_estimators(
-    train: Activations,
-    test: Activations,
+    trains: Sequence[Activations],
+    tests: Sequence[Activations],
     estimators: Sequence[str] = tuple(ESTIMATORS),
     *,
     reasons: dict[str, str],
     seed: int,
     n_resamples: int,
+    n_permutations: int,
 ) -> Mapping[str, EstimatorRow]:
-    """A row for each estimator, at the layer that train chose for it; see EstimatorRow."""
-    rows = {}
-    options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
-    for name in estimators:
-        part = f"estimators: {name}"
-        chosen = attempt(reasons, part, choose_layer, train, name, seed=seed)
-        if chosen is None:
-            continue
-        values = attempt(reasons, part, probe_scores, fit(train, chosen.layer, name), test)
-        estimate = None
-        if values is not None:
-            estimate = attempt(reasons, part, group_auroc, values, test, **options)
-        rows[name] = EstimatorRow(
-            layer=chosen.layer,
-            cv_auroc=chosen.cv_auroc[chosen.layer],
-            test_auroc=estimate,
-            stability=stability(train, chosen.layer, name, seed=seed),
-            agreement=agreement(train, chosen.layer),
-        )
-    return rows
+    """A row for each pooling and estimator, at the layer that train chose for it.
+
+    ``trains`` and ``tests`` are the same items pooled in the same ways. Rows of the first pooling
+    have the estimator's name, others add the pooling. See EstimatorRow.
+    """
+    rows: dict[str, EstimatorRow] = {}
+    scored: dict[str, Float[np.ndarray, "item"]] = {}
+    for train, test in zip(trains, tests, strict=True):
+        for name in estimators:
+            key = name if train.pooling == trains[0].pooling else f"{name}, {train.pooling} token"
+            part = f"estimators: {key}"
+            chosen = attempt(reasons, part, choose_layer, train, name, seed=seed)
+            if chosen is None:
+                continue
+            direction = fit(train, chosen.layer, name)
+            values = attempt(reasons, part, probe_scores, direction, test)
+            estimate = None
+            if values is not None:
+                scored[key] = values
+                options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
+                estimate = attempt(reasons, part, group_auroc, values, test, **options)
+            rows[key] = EstimatorRow(
+                configuration=Configuration(
+                    train.pooling, name, chosen.layer, chosen.cv_auroc[chosen.layer]
+                ),
+                test_auroc=estimate,
+                p=None,
+                p_corrected=None,
+                stability=stability(train, chosen.layer, name, seed=seed),
+                agreement=agreement(train, chosen.layer),
+            )
+    if not scored:
+        return rows
+    draws: dict[str, Any] = {"n_permutations": n_permutations, "seed": seed}
+    stacked = np.stack(list(scored.values()))
+    found = attempt(reasons, "estimators: p", swap_p, stacked, tests[0], **draws)
+    if found is None:
+        return rows
+    p_values = zip(scored, found.p.tolist(), found.p_max.tolist(), strict=True)
+    return rows | {
+        key: replace(rows[key], p=p, p_corrected=p_corrected) for key, p, p_corrected in p_values
+    }
 
 
 def stability(

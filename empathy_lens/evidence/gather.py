@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..baselines import LENGTH, Baseline, Embed, word_baselines
+from ..baselines import LENGTH, Baseline, Embed, ablate_words, word_baselines
 from ..directions import ESTIMATORS, Estimator
 from ..types import Activations, ContrastivePair, Direction, Estimate
 from ..validation import check_same_model
 from .card import Evidence
-from .contrasts import judge_contrast
-from .estimators import best_of, compare_estimators
+from .contrasts import judge_contrasts
+from .estimators import compare_estimators
 from .measure import (
     attempt,
     auroc_gain,
@@ -26,7 +26,8 @@ from .measure import (
     probe_scores,
 )
 from .nulls import label_swap_null, random_direction_null
-from .transfer import judge_hard_pairs, leave_one_out
+from .selection import check_same_items, judge_selection
+from .transfer import judge_hard_pairs, judge_masked_pairs, leave_one_out
 from .verdicts import judge
 
 __all__ = ["gather_evidence"]
@@ -46,8 +47,10 @@ def gather_evidence(
     estimator: str | Estimator = "mean_difference",
     hard: tuple[Activations, Pairs] | None = None,
     contrasts: Mapping[str, Activations] | None = None,
-    ablated: Activations | None = None,
+    ablated: tuple[Activations, int] | None = None,
+    other_poolings: Sequence[tuple[Activations, Activations]] = (),
     rubric: Estimate | None = None,
+    rubric_partial: Estimate | None = None,
     steering: Mapping[str, Any] | None = None,
     embed: Embed | None = None,
     estimators: Sequence[str] = tuple(ESTIMATORS),
@@ -67,15 +70,19 @@ def gather_evidence(
     contrasts
         Activations of other concepts' pairs, by name ("sentiment", "task_focus", …).
     ablated
-        Activations of the test pairs after :func:`~empathy_lens.baselines.ablate_words`.
-    rubric
-        Correlation of projections with rubric scores, measured elsewhere.
+        Activations of the test pairs after :func:`~empathy_lens.baselines.ablate_words`, and the
+        number of words that were masked.
+    other_poolings
+        Activations of train and test under further poolings, for the choice among them.
+    rubric, rubric_partial
+        Correlation of projections with rubric scores, and the same given length and scenario,
+        measured elsewhere.
     steering
         ``{"successes", "out_of", "random": {"share_below", "n"}, "rule"}``, measured elsewhere.
     embed
         Sentence embeddings for one more baseline; texts in, ``(text, dimension)`` out.
     estimators
-        Names in ``ESTIMATORS`` to compare side by side; LDA and logistic take most of the time.
+        Names in ``ESTIMATORS`` to compare side by side, and to choose among with layer and pooling.
 
     No model is run and nothing is written. A figure that the data cannot support is None, and
     its reason is in ``not_computed``. About half a minute on one core for 70 train pairs and 18
@@ -92,16 +99,19 @@ def gather_evidence(
     named = dict(contrasts or {})
     others = {f"contrasts[{name!r}]": items for name, items in named.items()}
     others |= {} if hard is None else {"hard": hard[0]}
-    others |= {} if ablated is None else {"ablated": ablated}
+    others |= {} if ablated is None else {"ablated": ablated[0]}
+    for pool, its_test in other_poolings:
+        others |= {f"{pool.pooling} train": pool, f"{pool.pooling} test": its_test}
     for name, items in {"train": train, "test": test, **others}.items():
         check_finite(items, name)
-    source_of_text = {p.pair_id: p.source_model or "unknown" for p in train_pairs}
     in_item_order(np.zeros(2 * len(train_pairs)), train_pairs, train, "train")
 
     reasons: Reasons = {}
     options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
     readers = word_baselines(embed)
     words = _word_scores(readers, train_pairs, test_pairs, test, "baselines", reasons)
+    if embed is None:
+        reasons["sentence_embedding"] = "no sentence embedding was asked for (--embedding)"
     card = Evidence(
         layer=layer,
         estimator=estimator if isinstance(estimator, str) else _name(estimator),
@@ -114,6 +124,7 @@ def gather_evidence(
             for name, scored in words.items()
         },
         rubric=rubric,
+        rubric_partial=rubric_partial,
         steering=steering,
         not_computed=reasons,
     )
@@ -125,32 +136,23 @@ def gather_evidence(
 
     card = _with_probe(card, direction, test, words, reasons, options)
     card = _with_nulls(card, train, test, n_random, n_permutations, seed, reasons)
+    lexical = {name: reader for name, reader in readers.items() if name != LENGTH}
     if ablated is not None:
-        part = "lexically_ablated"
-        card = replace(card, lexically_ablated=_auroc(direction, ablated, part, reasons, options))
+        items, n_words = ablated
+        learnt, tested = (ablate_words(train_pairs, p, n_words) for p in (train_pairs, test_pairs))
+        scored = _word_scores(lexical, learnt, tested, items, "lexically_ablated", reasons)
+        still = judge_masked_pairs(direction, items, scored, n_words, reasons=reasons, **options)
+        card = replace(card, lexically_ablated=still)
     if hard is not None:
-        lexical = {name: reader for name, reader in readers.items() if name != LENGTH}
         scored = _word_scores(lexical, train_pairs, hard[1], hard[0], "hard_pairs", reasons)
         found = judge_hard_pairs(direction, *hard, scored, reasons=reasons, **options)
         card = replace(card, hard_pairs=found)
-    sources = [source_of_text[pair_id] for pair_id in train.pair_ids]
-    transfer: dict[str, Any] = {"estimator": estimator, "reasons": reasons, **options}
-    rows = compare_estimators(train, test, estimators, reasons=reasons, **options)
-    card = replace(
-        card,
-        scenarios=leave_one_out(
-            train, train.scenario_ids, name="leave_one_scenario_out", **transfer
-        ),
-        sources=leave_one_out(train, sources, name="leave_one_source_out", **transfer),
-        contrasts={
-            name: judge_contrast(
-                direction, items, train, test, name=name, reasons=reasons, **options
-            )
-            for name, items in named.items()
-        },
-        estimators=rows,
-        configuration=best_of(rows, train.pooling),
-    )
+    tried: dict[str, Any] = {"reasons": reasons, "n_permutations": n_permutations, **options}
+    pools = [(train, test), *other_poolings]
+    card = _with_selection(card, pools, estimators, words, direction, tried)
+    card = _with_transfer(card, train, train_pairs, estimator, reasons, options)
+    found_contrasts = judge_contrasts(direction, named, train, test, **tried)
+    card = replace(card, contrasts=found_contrasts)
     return replace(card, verdicts=judge(card))
 
 
@@ -196,6 +198,62 @@ def _with_nulls(
     if swaps is None:
         return card
     return replace(card, permutation_p_corrected=swaps.p_corrected, shuffled_labels=swaps.null)
+
+
+def _with_selection(
+    card: Evidence,
+    pools: Sequence[tuple[Activations, Activations]],
+    estimators: Sequence[str],
+    words: Scores,
+    direction: Direction,
+    options: dict[str, Any],
+) -> Evidence:
+    """The card with estimators side by side under each pooling, and the choice among them."""
+    trains, tests = ([pool[side] for pool in pools] for side in (0, 1))
+    check_same_items(trains)
+    check_same_items(tests)
+    rows = compare_estimators(trains, tests, estimators, **options)
+    headline = attempt(options["reasons"], "selection", probe_scores, direction, tests[0])
+    selection = judge_selection(
+        [row.configuration for row in rows.values()],
+        trains,
+        tests,
+        estimators,
+        words=words,
+        headline=headline,
+        **options,
+    )
+    return replace(card, estimators=rows, selection=selection)
+
+
+def _with_transfer(
+    card: Evidence,
+    train: Activations,
+    train_pairs: Pairs,
+    estimator: str | Estimator,
+    reasons: Reasons,
+    options: dict[str, Any],
+) -> Evidence:
+    """The card with each scenario, source and format of the train pairs left out in turn."""
+    of_pair = {p.pair_id: p for p in train_pairs}
+    pairs = [of_pair[pair_id] for pair_id in train.pair_ids]
+    parts = {
+        "scenario": train.scenario_ids,
+        "source": [p.source_model or "unknown" for p in pairs],
+        "format": [p.format or "unknown" for p in pairs],
+    }
+    found: dict[str, Any] = {
+        f"{what}s": leave_one_out(
+            train,
+            part_of_item,
+            estimator=estimator,
+            name=f"leave_one_{what}_out",
+            reasons=reasons,
+            **options,
+        )
+        for what, part_of_item in parts.items()
+    }
+    return replace(card, **found)
 
 
 def _auroc(

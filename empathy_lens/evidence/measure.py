@@ -7,7 +7,7 @@ None and a recorded reason, so that no number on the card looks finer than it is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ __all__ = [
     "group_auroc",
     "in_item_order",
     "probe_scores",
+    "swap_p",
 ]
 
 MIN_SITUATIONS = 6
@@ -157,6 +158,31 @@ def auroc_gain(
     options = _design(items, seed, n_resamples)
     labels = items.labels.numpy()
     return stats.auroc_difference(values, others, labels, list(items.groups), **options)
+
+
+def swap_p(
+    values: Float[np.ndarray, "*row item"],
+    items: Activations,
+    *,
+    n_permutations: int,
+    seed: int,
+    alternative: Literal["greater", "two-sided"] = "greater",
+) -> stats.PermutationResult:
+    """Is each row's AUROC beyond chance when labels are swapped within pairs, by situation?
+
+    ``p_max`` allows for having looked at all rows (maxT). Raises DegenerateDataError for one
+    class or too few situations.
+    """
+    _design(items, seed, 0)
+    return stats.auroc_permutation(
+        values,
+        items.labels.numpy(),
+        list(items.pair_ids),
+        groups=list(items.groups),
+        n_permutations=n_permutations,
+        seed=seed,
+        alternative=alternative,
+    )
 
 
 def _design(items: Activations, seed: int, n_resamples: int) -> dict[str, Any]:

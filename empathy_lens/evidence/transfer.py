@@ -17,7 +17,15 @@ from ..errors import DegenerateDataError
 from ..types import Activations, ContrastivePair, Direction, Estimate
 from .measure import attempt, auroc_gain, choose_layer, fit, group_auroc, probe_scores
 
-__all__ = ["HardPairs", "LeftOut", "judge_hard_pairs", "kind_of", "leave_one_out"]
+__all__ = [
+    "HardPairs",
+    "LeftOut",
+    "MaskedPairs",
+    "judge_hard_pairs",
+    "judge_masked_pairs",
+    "kind_of",
+    "leave_one_out",
+]
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,30 @@ class HardPairs:
             for name in ("by_kind", "baselines", "gains")
         }
         return {"all": self.all and self.all.to_dict(), **tables}
+
+
+@dataclass(frozen=True)
+class MaskedPairs:
+    """AUROC on test pairs whose ``n_words`` most telling words are masked on both sides.
+
+    ``baselines`` read the same texts, fitted on train pairs masked alike: what words still tell.
+    ``gains`` are probe minus baseline. None where there is no figure.
+    """
+
+    n_words: int
+    auroc: Estimate | None
+    baselines: Mapping[str, Estimate | None]
+    gains: Mapping[str, Estimate | None]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "n_words": self.n_words,
+            "auroc": self.auroc and self.auroc.to_dict(),
+            **{
+                name: {key: e and e.to_dict() for key, e in getattr(self, name).items()}
+                for name in ("baselines", "gains")
+            },
+        }
 
 
 def leave_one_out(
@@ -128,6 +160,32 @@ def judge_hard_pairs(
             for name, s in words.items()
         },
     )
+
+
+def judge_masked_pairs(
+    direction: Direction,
+    masked: Activations,
+    words: Mapping[str, Float[np.ndarray, "item"]],
+    n_words: int,
+    *,
+    reasons: dict[str, str],
+    seed: int,
+    n_resamples: int,
+) -> MaskedPairs:
+    """The direction, fitted on whole texts, on masked ones beside ``words``, in item order."""
+    options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
+    part = "lexically_ablated"
+    baselines, gains = {}, {}
+    values = attempt(reasons, part, probe_scores, direction, masked)
+    for name, one in words.items():
+        label = f"{part}: {name}"
+        baselines[name] = attempt(reasons, label, group_auroc, one, masked, **options)
+        if values is not None:
+            gains[name] = attempt(reasons, label, auroc_gain, values, one, masked, **options)
+    auroc = None
+    if values is not None:
+        auroc = attempt(reasons, part, group_auroc, values, masked, **options)
+    return MaskedPairs(n_words, auroc, baselines, gains)
 
 
 def kind_of(pair: ContrastivePair) -> str:

@@ -1,14 +1,14 @@
-"""From figures to plain words, by rules stated here and nowhere else.
+"""What a card says in plain words, by rules stated here and nowhere else.
 
-The rule of three for "the figure is above a threshold": *supported* where its whole 95% interval
-lies above; *not supported* where the figure itself does not reach above; *cannot tell* where it
-does but the interval includes the threshold, or where there is no figure. A claim with several
-conditions has the ruling of its weakest. Each claim is judged on its own at 95%.
+A claim with several conditions has the ruling of its weakest (``rules.py``), which needs no
+correction: all must hold (Berger 1982). Where several things are tried for one claim the family
+is corrected: layers, and rows of estimators and poolings, by the largest statistic (maxT), other
+contrasts by Holm. Between claims nothing is corrected: each is judged on its own at 95%.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from scipy.stats import binomtest
@@ -18,13 +18,9 @@ from ..types import Estimate
 from .card import Evidence, Ruling, Verdict
 from .contrasts import Contrast
 from .measure import MIN_SITUATIONS
+from .rules import ALPHA, CHANCE, above, few, named_n, p_text, significant, unknown, weakest
 
 __all__ = ["CONTRAST_CLAIMS", "RULES", "judge"]
-
-CHANCE = 0.5
-ALPHA = 0.05
-FEW = 30
-"""Below so many situations (or trials) a verdict says that they are few."""
 
 WORDS_SUFFICE = 0.9
 """From this AUROC on, words alone separate the classes: no set of that kind shows more."""
@@ -52,33 +48,17 @@ def judge(evidence: Evidence) -> tuple[Verdict, ...]:
     )
 
 
-def above(estimate: Estimate | None, threshold: float) -> Ruling:
-    """The rule of three; see the module's docstring."""
-    if estimate is None or estimate.n_groups < 2:
-        return "cannot tell"
-    if estimate.low > threshold:
-        return "supported"
-    return "cannot tell" if estimate.value > threshold else "not supported"
-
-
-def weakest(rulings: Iterable[Ruling]) -> Ruling:
-    """The most doubtful ruling: "not supported", then "cannot tell", then "supported"."""
-    order: tuple[Ruling, ...] = ("not supported", "cannot tell", "supported")
-    return min(rulings, key=order.index, default="cannot tell")
-
-
 def _separates(e: Evidence) -> Verdict:
     """AUROC above 0.5 on test, and selection-corrected permutation p at most 0.05 on train."""
     claim = "separates the classes"
     if e.probe is None:
-        return _unknown(claim, e, "probe", "direction")
+        return unknown(claim, e, "probe", "direction")
     p = e.permutation_p_corrected
-    chance: Ruling = "cannot tell" if p is None or p > ALPHA else "supported"
     because = (
-        f"AUROC {e.probe} on test; p = {'not computed' if p is None else f'{p:.3g}'} on train, "
-        f"mean differences, corrected for choosing among layers; {_n(e.probe)}"
+        f"AUROC {e.probe} on test; {p_text(p)} on train, mean differences, corrected for choosing "
+        f"among layers; {named_n(e.probe)}"
     )
-    return Verdict(claim, weakest([above(e.probe, CHANCE), chance]), because)
+    return Verdict(claim, weakest([above(e.probe, CHANCE), significant(p)]), because)
 
 
 def _beats_random(e: Evidence) -> Verdict:
@@ -86,12 +66,12 @@ def _beats_random(e: Evidence) -> Verdict:
     claim = "separates better than random directions"
     null = e.random_directions
     if e.probe is None or null is None:
-        return _unknown(claim, e, "probe", "random_directions", "direction")
+        return unknown(claim, e, "probe", "random_directions", "direction")
     ruling: Ruling = "supported" if null.p <= ALPHA else "not supported"
     because = (
         f"AUROC {e.probe.value:.3f} against {null.mean:.3f} on average over {null.n} random "
         f"directions (sd {null.sd:.3f}, 95% below {null.p95:.3f}, 99% below {null.p99:.3f}); "
-        f"{100 * null.p:.1f}% do as well; {_n(e.probe)}"
+        f"{100 * null.p:.1f}% do as well; {named_n(e.probe)}"
     )
     return Verdict(claim, ruling, because)
 
@@ -101,16 +81,45 @@ def _beyond_words(e: Evidence) -> Verdict:
 
     Never supported where a word baseline reaches WORDS_SUFFICE: the set then has no room.
     """
-    claim = "beyond words"
-    gains = {name: gain for name, gain in e.gains.items() if name != LENGTH}
-    if e.probe is None or not gains or None in gains.values():
-        return _unknown(claim, e, "probe", "baselines", "direction")
+    return _more_than_words("beyond words", e, e.probe, e.gains)
+
+
+def _chosen_separates(e: Evidence) -> Verdict:
+    """The configuration that train chose: AUROC above 0.5 on test, nested on train, and p."""
+    claim = "the selected configuration separates the classes"
+    s = e.selection
+    if s is None or s.test_auroc is None:
+        return unknown(claim, e, "selection", "direction")
+    because = (
+        f"{s.chosen.estimator} at layer {s.chosen.layer}, {s.chosen.pooling} pooling, chosen among "
+        f"{s.n_tried} by cross-validation on train: AUROC {s.test_auroc} on test, "
+        f"{p_text(s.p)}; the whole procedure by nested cross-validation on train "
+        f"{s.nested_auroc or 'not computed'}; {named_n(s.test_auroc)}"
+    )
+    rulings = [above(s.test_auroc, CHANCE), above(s.nested_auroc, CHANCE), significant(s.p)]
+    return Verdict(claim, weakest(rulings), because)
+
+
+def _chosen_beyond_words(e: Evidence) -> Verdict:
+    """As "beyond words", for the configuration that train chose."""
+    claim = "the selected configuration is beyond words"
+    if e.selection is None:
+        return unknown(claim, e, "selection", "direction")
+    return _more_than_words(claim, e, e.selection.test_auroc, e.selection.gains)
+
+
+def _more_than_words(
+    claim: str, e: Evidence, probe: Estimate | None, all_gains: Mapping[str, Estimate | None]
+) -> Verdict:
+    gains = {name: gain for name, gain in all_gains.items() if name != LENGTH}
+    if probe is None or not gains or None in gains.values():
+        return unknown(claim, e, "probe", "baselines", "direction")
     words = {name: b for name, b in e.baselines.items() if b is not None and name != LENGTH}
     best = max(words, key=lambda name: words[name].value)
-    rulings = [above(e.probe, CHANCE), *(above(gain, 0.0) for gain in gains.values())]
+    rulings = [above(probe, CHANCE), *(above(gain, 0.0) for gain in gains.values())]
     because = (
-        f"probe {e.probe}; best of {len(words)} readers of words, {best}: {words[best]}; "
-        f"difference {gains[best]}; {_n(e.probe)}"
+        f"probe {probe}; best of {len(words)} readers of words, {best}: {words[best]}; "
+        f"difference {gains[best]}; {named_n(probe)}"
     )
     if words[best].value >= WORDS_SUFFICE:
         rulings.append("cannot tell")
@@ -123,20 +132,24 @@ def _beyond_length(e: Evidence) -> Verdict:
     claim = "beyond length"
     gain = e.gains.get(LENGTH)
     if e.probe is None or gain is None:
-        return _unknown(claim, e, "probe", LENGTH, "direction")
-    because = (
-        f"probe {e.probe}; length in words: {e.baselines[LENGTH]}; difference {gain}; {_n(gain)}"
-    )
+        return unknown(claim, e, "probe", LENGTH, "direction")
+    length = e.baselines[LENGTH]
+    because = f"probe {e.probe}; length in words: {length}; difference {gain}; {named_n(gain)}"
     return Verdict(claim, weakest([above(e.probe, CHANCE), above(gain, 0.0)]), because)
 
 
 def _survives_masking(e: Evidence) -> Verdict:
     """AUROC above 0.5 on test texts whose most telling words are masked on both sides."""
     claim = "holds with the telling words masked"
-    if e.lexically_ablated is None:
-        return _unknown(claim, e, "lexically_ablated", "direction")
-    because = f"AUROC {e.lexically_ablated} on masked test pairs; {_n(e.lexically_ablated)}"
-    return Verdict(claim, above(e.lexically_ablated, CHANCE), because)
+    masked = e.lexically_ablated
+    if masked is None or masked.auroc is None:
+        return unknown(claim, e, "lexically_ablated", "direction")
+    because = (
+        f"AUROC {masked.auroc} on test pairs with the {masked.n_words} most telling words masked; "
+        f"other words, learnt from texts masked alike: {_beside(masked.baselines, masked.gains)}; "
+        f"{named_n(masked.auroc)}"
+    )
+    return Verdict(claim, above(masked.auroc, CHANCE), because)
 
 
 def _holds_on_hard_pairs(e: Evidence) -> Verdict:
@@ -144,19 +157,15 @@ def _holds_on_hard_pairs(e: Evidence) -> Verdict:
     claim = "holds where words and deeds part"
     hard = e.hard_pairs
     if hard is None or hard.all is None:
-        return _unknown(claim, e, "hard_pairs", "direction")
+        return unknown(claim, e, "hard_pairs", "direction")
     kinds = {kind: one for kind, one in hard.by_kind.items() if one is not None}
     spread = ", ".join(f"{kind} {one.value:.2f}" for kind, one in kinds.items())
-    words = {name: one for name, one in hard.baselines.items() if one is not None}
-    said = ", ".join(
-        f"{name} {one.value:.3f} (difference {hard.gains.get(name) or 'not computed'})"
-        for name, one in words.items()
-    )
     beyond: list[Ruling] = [above(gain, 0.0) for gain in hard.gains.values()] or ["cannot tell"]
     rulings = [above(hard.all, CHANCE), *beyond]
     because = (
-        f"AUROC {hard.all} on hard pairs; words alone: {said or 'not computed'}; by kind: "
-        f"{spread or 'too few of any'}; {_n(hard.all)}"
+        f"AUROC {hard.all} on hard pairs; words alone: "
+        f"{_beside(hard.baselines, hard.gains)}; by kind: "
+        f"{spread or 'too few of any'}; {named_n(hard.all)}"
     )
     return Verdict(claim, weakest(rulings), because)
 
@@ -165,14 +174,14 @@ def _holds_in_unseen_scenarios(e: Evidence) -> Verdict:
     """Mean AUROC within left-out scenarios above 0.5, and no scenario clearly below it."""
     claim = "holds in scenarios it never saw"
     if e.scenarios.mean is None:
-        return _unknown(claim, e, "leave_one_scenario_out", "direction")
+        return unknown(claim, e, "leave_one_scenario_out", "direction")
     parts = {name: one for name, one in e.scenarios.parts.items() if one is not None}
     reversed_in = [name for name, one in parts.items() if one.high < CHANCE]
     ruling = above(e.scenarios.mean, CHANCE)
     spread = ", ".join(f"{name} {one.value:.2f}" for name, one in parts.items())
     because = (
         f"mean AUROC {e.scenarios.mean} over {e.scenarios.mean.n_groups} left-out scenarios"
-        f"{_few(e.scenarios.mean.n_groups)}: {spread}"
+        f"{few(e.scenarios.mean.n_groups)}: {spread}"
     )
     if reversed_in:
         because += f"; reversed in {', '.join(reversed_in)}"
@@ -183,47 +192,54 @@ def _holds_in_unseen_scenarios(e: Evidence) -> Verdict:
 def _is_not(e: Evidence, name: str) -> Verdict:
     """AUROC interval on the other concept's pairs within BLIND, and the probe surely beyond it.
 
-    Not supported where that interval excludes 0.5 and is not within: the direction sees the
-    other concept. A probe that is not surely better on its own classes than on the other
-    concept's shows nothing by missing those, so then it is at most "cannot tell".
+    Not supported where it is not within and p, Holm-corrected over the contrast sets, is at most
+    0.05: the direction sees the other concept. A probe that is not surely better on its own
+    classes than on the other concept's shows nothing by missing those, so then it is at most
+    "cannot tell".
     """
     claim = CONTRAST_CLAIMS.get(name, f"is not {name.replace('_', ' ')}")
     contrast = e.contrasts.get(name)
     if contrast is None or contrast.auroc is None:
-        return _unknown(claim, e, f"contrasts: {name}", "contrasts", "direction")
+        return unknown(claim, e, f"contrasts: {name}", "contrasts", "direction")
     auroc = contrast.auroc
     sees = CHANCE + abs(auroc.value - CHANCE)
     ruling: Ruling = "cannot tell"
     if BLIND[0] <= auroc.low and auroc.high <= BLIND[1]:
         ruling = "supported" if e.probe is not None and e.probe.low > sees else "cannot tell"
-    elif not auroc.low <= CHANCE <= auroc.high:
+    elif significant(contrast.p_holm) == "supported":
         ruling = "not supported"
     because = (
-        f"AUROC {auroc} on {name} pairs, {e.probe or 'unknown'} on its own test pairs"
-        f"{_own_direction(contrast, name)}; {_n(auroc)}"
+        f"AUROC {auroc} on {name} pairs ({p_text(contrast.p_holm)} after Holm), "
+        f"{e.probe or 'unknown'} on its own test pairs"
+        f"{_own_direction(contrast, name)}; {named_n(auroc)}"
     )
     return Verdict(claim, ruling, because)
 
 
 def _predicts_behaviour(e: Evidence) -> Verdict:
-    """Rank correlation of projection and rubric score above 0, with p at most 0.05 if given."""
+    """Rank correlation of projection and rubric score above 0, as it is and given length and
+    scenario, each with p at most 0.05 where one is given."""
     claim = "predicts behaviour"
     if e.rubric is None or e.rubric.n_groups < MIN_SITUATIONS:
-        return _unknown(claim, e, "rubric", "direction")
-    ruling = above(e.rubric, 0.0)
-    if ruling == "supported" and e.rubric.p is not None and e.rubric.p > ALPHA:
-        ruling = "cannot tell"
+        return unknown(claim, e, "rubric", "direction")
+    figures = [e.rubric] if e.rubric_partial is None else [e.rubric, e.rubric_partial]
+    rulings = [
+        ruling
+        for one in figures
+        for ruling in (above(one, 0.0), "supported" if one.p is None else significant(one.p))
+    ]
     because = (
-        f"correlation with the rubric's score {e.rubric} over {e.rubric.n} texts; {_n(e.rubric)}"
+        f"correlation with the rubric's score {e.rubric}, given length and scenario "
+        f"{e.rubric_partial or 'not computed'}, over {e.rubric.n} texts; {named_n(e.rubric)}"
     )
-    return Verdict(claim, ruling, because)
+    return Verdict(claim, weakest(rulings), because)
 
 
 def _moves_behaviour(e: Evidence) -> Verdict:
     """Successes above one half (exact binomial 95%), and above 95% of random directions."""
     claim = "moves behaviour"
     if e.steering is None or not e.steering.get("out_of"):
-        return _unknown(claim, e, "steering")
+        return unknown(claim, e, "steering")
     successes, trials = int(e.steering["successes"]), int(e.steering["out_of"])
     interval = binomtest(successes, trials).proportion_ci(1 - ALPHA, method="exact")
     rate = Estimate(
@@ -231,7 +247,7 @@ def _moves_behaviour(e: Evidence) -> Verdict:
     )
     random: dict[str, Any] = dict(e.steering.get("random") or {})
     share = random.get("share_below")
-    because = f"{successes} of {trials} steered texts succeed ({rate})" + _few(trials)
+    because = f"{successes} of {trials} steered texts succeed ({rate})" + few(trials)
     rulings = [above(rate, CHANCE)]
     if share is None:
         rulings.append("cannot tell")
@@ -249,10 +265,22 @@ RULES: tuple[Callable[[Evidence], Verdict], ...] = (
     _beats_random,
     _beyond_words,
     _beyond_length,
+    _chosen_separates,
+    _chosen_beyond_words,
     _survives_masking,
     _holds_on_hard_pairs,
     _holds_in_unseen_scenarios,
 )
+
+
+def _beside(baselines: Mapping[str, Estimate | None], gains: Mapping[str, Estimate | None]) -> str:
+    """Each word baseline, and how much better the probe is."""
+    said = (
+        f"{name} {one.value:.3f} (difference {gains.get(name) or 'not computed'})"
+        for name, one in baselines.items()
+        if one is not None
+    )
+    return ", ".join(said) or "not computed"
 
 
 def _own_direction(contrast: Contrast, name: str) -> str:
@@ -262,20 +290,3 @@ def _own_direction(contrast: Contrast, name: str) -> str:
     if contrast.own_direction is not None:
         said += f"; the {name} direction itself reaches {contrast.own_direction.value:.3f} there"
     return said
-
-
-def _n(estimate: Estimate) -> str:
-    return f"n = {estimate.n_groups} situations{_few(estimate.n_groups)}"
-
-
-def _few(n: int) -> str:
-    return " (few)" if n < FEW else ""
-
-
-def _unknown(claim: str, e: Evidence, *parts: str) -> Verdict:
-    """ "Cannot tell", with the recorded reason of the first part that has one."""
-    for part in parts:
-        for name, reason in e.not_computed.items():
-            if name == part or name.startswith(f"{part}: "):
-                return Verdict(claim, "cannot tell", reason)
-    return Verdict(claim, "cannot tell", "not measured in this run")

@@ -38,8 +38,8 @@ def run_study(
     for name in hashes:
         run.stage(
             f"activations_{name}",
-            [study.model_request, hashes[name], versions()],
-            [f"activations/{name}.safetensors"],
+            [study.model_request, hashes[name], study.poolings(name), versions()],
+            list(study.activation_files(name).values()),
             partial(stages.extract, study, name),
         )
     run.stage("config", inputs, ["config.json"], lambda: stages.config(study, hashes))
@@ -61,7 +61,12 @@ def run_study(
         run.stage(
             "steering", [inputs, steered], ["steering_examples.json"], lambda: stages.steer(study)
         )
-    run.stage("evidence", [inputs, steered], ["evidence.json"], lambda: stages.evidence(study))
+    run.stage(
+        "evidence",
+        [inputs, steered, options.n_masked, options.embedding],
+        ["evidence.json"],
+        lambda: stages.evidence(study),
+    )
     run.stage(
         "token_views", [inputs, steered], ["token_views.json"], lambda: stages.token_views(study)
     )

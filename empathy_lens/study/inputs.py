@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 from ..activations import Progress
 from ..artifacts import load_activations, load_directions
+from ..baselines import ablate_words
 from ..data import (
     load_neutral_texts,
     load_pairs,
@@ -19,13 +21,17 @@ from ..data import (
     load_steering_prompts,
 )
 from ..directions import ESTIMATORS
-from ..errors import InputError
+from ..embeddings import load_embedding
+from ..errors import DegenerateDataError, InputError
 from ..files import read_json
 from ..models import Backend, load_model
 from ..runs import Run
-from ..types import Activations, Direction, HookedModel
+from ..types import Activations, Direction, HookedModel, Pooling
 
-__all__ = ["CONTRASTS", "DataFiles", "Study", "StudyOptions", "parse_layers"]
+__all__ = ["CONTRASTS", "POOLINGS", "DataFiles", "Study", "StudyOptions", "parse_layers"]
+
+POOLINGS: tuple[Pooling, ...] = ("mean", "last")
+"""How train and test are pooled. The run's directions use the first; the evidence compares."""
 
 CONTRASTS = ("sentiment", "politeness", "verbosity", "refusal", "task_focus")
 
@@ -76,7 +82,9 @@ class StudyOptions:
 
     ``layers`` is "all" or layer numbers; ``n_resamples`` counts bootstrap resamples, ``n_null``
     the random directions and the permutations of the evidence, ``estimators`` are compared in it;
-    ``n_controls`` the random directions that are steered beside the real one.
+    ``n_controls`` the random directions that are steered beside the real one; ``n_masked`` the
+    telling words that are masked in the test pairs once more read; ``embedding`` names the
+    sentence embedding that joins the word baselines ("none" or one of ``EMBEDDINGS``).
     """
 
     files: DataFiles
@@ -91,6 +99,8 @@ class StudyOptions:
     n_resamples: int = 10_000
     n_null: int = 1000
     n_controls: int = 20
+    n_masked: int = 50
+    embedding: str = "none"
     estimators: tuple[str, ...] = tuple(ESTIMATORS)
     command: str = ""
 
@@ -101,6 +111,7 @@ class Study:
     def __init__(self, options: StudyOptions, run: Run, progress: Callable[[str], Progress]):
         self.options, self.run, self.progress = options, run, progress
         files = options.files
+        self.embed = load_embedding(options.embedding)
         known = load_scenarios(files.scenarios).keys()
         self.pairs = {
             "train": load_pairs(files.pairs_train, scenario_ids=known),
@@ -108,6 +119,11 @@ class Study:
             "hard": load_pairs(files.hard_pairs, scenario_ids=known),
             **{name: load_pairs(files.contrast_sets / f"{name}.jsonl") for name in CONTRASTS},
         }
+        # Texts without words have none to mask; the rest of the study does not need any.
+        with suppress(DegenerateDataError):
+            self.pairs["masked_test"] = ablate_words(
+                self.pairs["train"], self.pairs["test"], options.n_masked
+            )
         self.rubric = load_rubric_completions(files.rubric, scenario_ids=known)
         self.steering_prompts = load_steering_prompts(files.steering_prompts)
         self.neutral_texts = load_neutral_texts(files.neutral_texts)
@@ -139,8 +155,19 @@ class Study:
     def path(self, name: str) -> Path:
         return self.run.folder / name
 
-    def activations(self, name: str) -> Activations:
-        return load_activations(self.path(f"activations/{name}.safetensors"))
+    def poolings(self, name: str) -> tuple[Pooling, ...]:
+        """How a set of texts is pooled: only what the evidence compares in more than one way."""
+        return POOLINGS if name in ("train", "test") else POOLINGS[:1]
+
+    def activation_files(self, name: str) -> dict[Pooling, str]:
+        """Where a set's activations are in the run's folder, by pooling."""
+        return {
+            pooling: f"activations/{name}{'' if pooling == 'mean' else f'_{pooling}'}.safetensors"
+            for pooling in self.poolings(name)
+        }
+
+    def activations(self, name: str, pooling: Pooling = "mean") -> Activations:
+        return load_activations(self.path(self.activation_files(name)[pooling]))
 
     def direction(self) -> Direction:
         layer = self.json("validation_auroc")["selected_layer"]

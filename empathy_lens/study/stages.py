@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..activations import extract_activations, extract_completions
+from ..activations import extract_completions, extract_poolings
 from ..artifacts import load_directions, save_activations, save_directions, save_vectors
 from ..cosines import direction_cosines
 from ..directions import fit_directions
 from ..eia.prediction import predict_rubric
+from ..errors import DegenerateDataError
 from ..evidence import gather_evidence
 from ..files import write_json
 from ..judges import judge_quality, word_judge
@@ -20,7 +21,7 @@ from ..steering.examples import ALPHAS, CONTROL_ALPHAS, EXAMPLE_SCENARIOS, sweep
 from ..token_examples import token_examples
 from ..types import Estimate
 from ..validation import scores, select_layer, validate_direction
-from .inputs import CONTRASTS, Study
+from .inputs import CONTRASTS, POOLINGS, Study
 
 __all__ = [
     "config",
@@ -37,12 +38,20 @@ __all__ = [
 def extract(study: Study, name: str) -> None:
     """Writes the activations of a set of texts: one of ``study.pairs``, or ``rubric``."""
     o, progress = study.options, study.progress(name)
+    files = study.activation_files(name)
     if name == "rubric":
-        done = extract_completions(study.model, study.rubric, layers=o.layers, progress=progress)
-    else:
-        pairs = study.pairs[name]
-        done = extract_activations(study.model, pairs, layers=o.layers, progress=progress)
-    save_activations(study.path(f"activations/{name}.safetensors"), done)
+        scored = extract_completions(study.model, study.rubric, layers=o.layers, progress=progress)
+        save_activations(study.path(files["mean"]), scored)
+        return
+    done = extract_poolings(
+        study.model,
+        study.pairs[name],
+        poolings=study.poolings(name),
+        layers=o.layers,
+        progress=progress,
+    )
+    for pooling, activations in done.items():
+        save_activations(study.path(files[pooling]), activations)
 
 
 def config(study: Study, hashes: Mapping[str, str]) -> None:
@@ -62,6 +71,8 @@ def config(study: Study, hashes: Mapping[str, str]) -> None:
             "dtype": provenance.dtype,
             "layers": list(scored.layers),
             "pooling": scored.pooling,
+            "poolings_compared": list(study.poolings("train")),
+            "embedding": o.embedding,
             "seed": o.seed,
             "pairs_train": _shown(o.files.pairs_train),
             "pairs_test": _shown(o.files.pairs_test),
@@ -86,9 +97,15 @@ def directions(study: Study) -> None:
     fitted = fit_directions(train)
     layers = {}
     for layer, direction in fitted.items():
-        held_out = validate_direction(
-            direction, test, seed=study.options.seed, n_resamples=study.options.n_resamples
-        )
+        try:
+            held_out = validate_direction(
+                direction, test, seed=study.options.seed, n_resamples=study.options.n_resamples
+            )
+        except DegenerateDataError as error:
+            n = len(study.pairs["test"])
+            raise DegenerateDataError(
+                f"{n} held-out pairs cannot test the direction of layer {layer}: {error}"
+            ) from error
         layers[str(layer)] = held_out.to_dict() | {
             "cv_auroc": chosen.cv_auroc[layer],
             "raw_norm": direction.raw_norm,
@@ -187,7 +204,11 @@ def steer(study: Study) -> None:
 def evidence(study: Study) -> None:
     """Writes ``evidence.json``: baselines, nulls, transfer and verdicts."""
     layer = study.json("validation_auroc")["selected_layer"]
-    spearman = study.json("eia_correlation")["rubric"]["spearman"]
+    rubric = study.json("eia_correlation")["rubric"]
+    o = study.options
+    masked = None
+    if "masked_test" in study.pairs:
+        masked = (study.activations("masked_test"), o.n_masked)
     found = gather_evidence(
         study.activations("train"),
         study.activations("test"),
@@ -196,13 +217,20 @@ def evidence(study: Study) -> None:
         layer=layer,
         hard=(study.activations("hard"), study.pairs["hard"]),
         contrasts={name: study.activations(name) for name in CONTRASTS},
-        rubric=Estimate.from_dict(spearman),
-        steering=None if study.options.skip_steering else study.json("steering_examples"),
-        seed=study.options.seed,
-        estimators=study.options.estimators,
-        n_random=study.options.n_null,
-        n_permutations=study.options.n_null,
-        n_resamples=study.options.n_resamples,
+        ablated=masked,
+        other_poolings=[
+            (study.activations("train", pooling), study.activations("test", pooling))
+            for pooling in POOLINGS[1:]
+        ],
+        rubric=Estimate.from_dict(rubric["spearman"]),
+        rubric_partial=rubric["partial"] and Estimate.from_dict(rubric["partial"]),
+        steering=None if o.skip_steering else study.json("steering_examples"),
+        embed=study.embed,
+        estimators=o.estimators,
+        seed=o.seed,
+        n_random=o.n_null,
+        n_permutations=o.n_null,
+        n_resamples=o.n_resamples,
     )
     write_json(study.path("evidence.json"), found.to_dict())
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import plotly.graph_objects as go
 
 from .runs import estimate, get, numbers_of
-from .text import estimate_text, number_text, signed_text
+from .text import estimate_text, number_text, shortened, signed_text
 from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, dots
 
 __all__ = ["EVIDENCE_FIGURES"]
@@ -97,27 +98,32 @@ def contrasts(evidence: Any) -> go.Figure | None:
     )
 
 
-def leave_one_scenario_out(evidence: Any) -> go.Figure | None:
-    """AUROC on each scenario of a direction learnt from the other ones."""
-    rows = _rows(numbers_of(evidence, "leave_one_scenario_out"), COLOURS[2])
+def leave_one_out(what: str, evidence: Any) -> go.Figure | None:
+    """AUROC on each scenario, source or format of a direction learnt from the other ones."""
+    rows = _rows(numbers_of(evidence, f"leave_one_{what}_out"), COLOURS[2])
     if not rows:
         return None
     return dots(
-        "AUROC on a scenario that the direction never saw",
+        f"AUROC on a {what} that the direction never saw",
         AUROC,
         rows,
         finding=_range(rows),
-        note="Each row: the direction is learnt from the other scenarios and tested on this one.",
+        note=f"Each row: the direction is learnt from the other {what}s and tested on this one.",
         chance=0.5,
         span=SPAN,
     )
 
 
 def estimators(evidence: Any) -> go.Figure | None:
-    """Held-out AUROC of each way of making a direction."""
-    found = numbers_of(evidence, "estimators")
+    """Held-out AUROC of each way of making a direction, and of the choice among them."""
     rows = []
-    for name, row in found.items():
+    selection = get(evidence, "selection")
+    nested, chosen = (estimate(get(selection, k)) for k in ("nested_auroc", "test_auroc"))
+    if chosen:
+        rows.append((f"selected: {_name(get(selection, 'estimator'))}", chosen, POSITIVE))
+    if nested:
+        rows.append(("choosing, nested CV on training pairs", nested, GREY))
+    for name, row in numbers_of(evidence, "estimators").items():
         point = estimate(get(row, "test_auroc"))
         layer = get(row, "layer")
         if point:
@@ -126,10 +132,10 @@ def estimators(evidence: Any) -> go.Figure | None:
     if not rows:
         return None
     return dots(
-        "AUROC by estimator of the direction, held-out pairs",
+        "AUROC by estimator and pooling of the direction, held-out pairs",
         AUROC,
         rows,
-        finding=_range(rows),
+        finding=_selected(selection) or _range(rows),
         note="The layer of each was chosen by cross-validation on the training pairs.",
         chance=0.5,
         span=SPAN,
@@ -140,7 +146,7 @@ EVIDENCE_FIGURES: dict[str, Callable[[Any], go.Figure | None]] = {
     "probe_against_baselines": probe_against_baselines,
     "hard_pairs": hard_pairs,
     "contrasts": contrasts,
-    "leave_one_scenario_out": leave_one_scenario_out,
+    **{f"leave_one_{w}_out": partial(leave_one_out, w) for w in ("scenario", "source", "format")},
     "estimators": estimators,
 }
 
@@ -155,6 +161,10 @@ def _rows(found: dict[str, Any], colour: str) -> list[Row]:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _name(value: Any) -> str:
+    return _words(shortened(value, 40))
 
 
 def _reaches(what: str, value: Any) -> str:
@@ -173,6 +183,19 @@ def _read_too(aurocs: dict[str, Any]) -> str:
         return f"No interval of the {len(found)} contrasts leaves out 0.5."
     blind = len(found) - len(read)
     return f"The interval leaves out 0.5 for {', '.join(read)}; not for the other {blind}."
+
+
+def _selected(selection: Any) -> str:
+    """What cross-validation chose, and what that is worth, in a sentence."""
+    chosen, nested = (get(selection, name) for name in ("test_auroc", "nested_auroc"))
+    if estimate(chosen) is None:
+        return ""
+    how = (
+        f"{_name(get(selection, 'estimator'))}, {_name(get(selection, 'pooling'))} pooling, "
+        f"layer {_name(get(selection, 'layer'))}"
+    )
+    whole = f"; the choosing itself {estimate_text(nested)} on training pairs" if nested else ""
+    return f"Cross-validation chose {how}: {estimate_text(chosen)}{whole}."
 
 
 def _range(rows: list[Row]) -> str:

@@ -30,6 +30,8 @@ GROUPS = {
         "probe_against_baselines",
         "hard_pairs",
         "leave_one_scenario_out",
+        "leave_one_source_out",
+        "leave_one_format_out",
         "contrasts",
     ),
     "Geometry": ("cosine_across_layers", "cosine_to_contrasts"),

@@ -14,6 +14,36 @@ __all__ = ["Cell", "Table", "criteria", "facts", "run_tables"]
 
 STATUS = {True: ("met", "met"), False: ("not met", "missed")}
 ROW_LIMIT = 1000
+ESTIMATOR_COLUMNS = {
+    "pooling": "pooling",
+    "layer": "layer",
+    "cv_auroc": "CV AUROC (training)",
+    "test_auroc": "held-out AUROC",
+    "p_corrected": "p",
+    "stability": "stability",
+    "agreement": "agreement",
+}
+SELECTION_ROWS = {
+    "estimator": "estimator",
+    "pooling": "pooling",
+    "layer": "layer",
+    "n_tried": "configurations tried",
+    "cv_auroc": "CV AUROC (training), too good: the best of all tried",
+    "nested_auroc": "AUROC of the whole procedure (training, nested CV)",
+    "test_auroc": "held-out AUROC",
+    "p": "p",
+    "over_headline": "held-out AUROC minus the run's direction",
+    "gains.naive_bayes": "minus naive Bayes",
+    "gains.tfidf_logistic": "minus TF-IDF and logistic regression",
+    "gains.sentence_embedding": "minus sentence embedding",
+    "gains.length": "minus text length",
+}
+CORRELATIONS = {
+    "pearson": "Pearson r",
+    "spearman": "Spearman ρ",
+    "kendall": "Kendall τ-b",
+    "partial": "Spearman ρ given length and scenario",
+}
 
 
 @dataclass(frozen=True)
@@ -98,11 +128,21 @@ def run_tables(run: Mapping[str, Any]) -> list[Table]:
         ),
         table(
             "estimators",
-            "Ways of making the direction",
-            ("estimator", "layer", "CV AUROC (training)", "held-out AUROC", "stability"),
+            "Ways of making the direction (p allows for all rows having been tried)",
+            ("estimator", *ESTIMATOR_COLUMNS.values()),
             (
-                [_words(n), *(get(r, k) for k in ("layer", "cv_auroc", "test_auroc", "stability"))]
-                for n, r in numbers_of(evidence, "estimators").items()
+                [_words(name), *(get(row, key) for key in ESTIMATOR_COLUMNS)]
+                for name, row in numbers_of(evidence, "estimators").items()
+            ),
+        ),
+        table(
+            "selection",
+            "Layer, estimator and pooling chosen by cross-validation on training pairs",
+            ("figure", "value"),
+            (
+                [words, value]
+                for key, words in SELECTION_ROWS.items()
+                if (value := get(evidence, "selection", *key.split("."))) is not None
             ),
         ),
         table(
@@ -112,19 +152,39 @@ def run_tables(run: Mapping[str, Any]) -> list[Table]:
             _named(
                 {"all hard pairs": get(evidence, "hard_pairs", "all")},
                 numbers_of(evidence, "hard_pairs", "by_kind"),
+                {"telling words masked": get(evidence, "lexically_ablated", "auroc")},
                 {
-                    f"left-out scenario: {name}": value
-                    for name, value in numbers_of(evidence, "leave_one_scenario_out").items()
+                    f"telling words masked: {name}": value
+                    for name, value in numbers_of(
+                        evidence, "lexically_ablated", "baselines"
+                    ).items()
                 },
+                *(
+                    {
+                        f"left-out {what}: {name}": value
+                        for name, value in numbers_of(evidence, f"leave_one_{what}_out").items()
+                    }
+                    for what in ("scenario", "source", "format")
+                ),
             ),
         ),
         table(
             "contrasts",
             "Other contrasts that the direction should not read",
-            ("contrast", "AUROC", "cosine of the directions"),
+            ("contrast", "AUROC", "p after Holm", "cosine of the directions"),
             (
-                [_words(name), get(row, "auroc"), get(row, "cosine")]
+                [_words(name), *(get(row, key) for key in ("auroc", "p_holm", "cosine"))]
                 for name, row in numbers_of(evidence, "contrasts").items()
+            ),
+        ),
+        table(
+            "rubric_correlation",
+            "Projection and rubric score, correlations over completions",
+            ("correlation", "value", "p"),
+            (
+                [words, value, get(value, "p")]
+                for key, words in CORRELATIONS.items()
+                if estimate(value := get(eia, "rubric", key)) is not None
             ),
         ),
         table(

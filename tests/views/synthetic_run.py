@@ -142,6 +142,8 @@ def _eia(t: Any, scenarios: list[str]) -> dict[str, Any]:
         "selected_layer": 12,
         "rubric": {
             "pearson": estimate(0.61, p=0.0004),
+            "kendall": estimate(0.41, p=0.0004),
+            "partial": None,
             "spearman": estimate(0.58, p=0.001),
             "binary_accuracy": estimate(0.83),
             "per_scenario": {
@@ -268,6 +270,17 @@ def _evidence(t: Any, scenarios: list[str]) -> dict[str, Any]:
         "leave_one_scenario_out": {
             s: estimate(0.7 + 0.05 * i) if i else None for i, s in enumerate(scenarios)
         },
+        "leave_one_source_out": {name("claude", 0): estimate(0.6), name("gpt", 1): estimate(0.5)},
+        "leave_one_format_out": {
+            name("plan", 0): estimate(0.62),
+            name("dialogue", 1): estimate(0.7),
+        },
+        "lexically_ablated": {
+            "n_words": 50,
+            "auroc": estimate(0.71),
+            "baselines": {name("bag_of_words", 0): estimate(0.55)},
+            "gains": {name("bag_of_words", 0): estimate(0.16)},
+        },
         "hard_pairs": {
             "all": estimate(0.64),
             "by_kind": {
@@ -276,7 +289,7 @@ def _evidence(t: Any, scenarios: list[str]) -> dict[str, Any]:
             },
         },
         "contrasts": {
-            name("sentiment", 0): {"auroc": estimate(0.66), "cosine": 0.21},
+            name("sentiment", 0): {"auroc": estimate(0.66), "p_holm": 0.02, "cosine": 0.21},
             name("politeness", 1): {"auroc": estimate(0.52), "cosine": -0.03},
         },
         "estimators": {
@@ -285,8 +298,23 @@ def _evidence(t: Any, scenarios: list[str]) -> dict[str, Any]:
                 "cv_auroc": 0.93,
                 "test_auroc": estimate(0.94 - 0.02 * i),
                 "stability": 0.97,
+                "pooling": t("mean"),
+                "p_corrected": 0.004 if i else None,
+                "agreement": 0.1,
             }
             for i, n in enumerate(("mean_difference", "lda", "logistic", "pca_differences"))
+        },
+        "selection": {
+            "estimator": t("logistic"),
+            "pooling": t("last"),
+            "layer": 14,
+            "n_tried": 144,
+            "cv_auroc": 0.95,
+            "nested_auroc": estimate(0.9),
+            "test_auroc": estimate(0.91),
+            "p": 0.001,
+            "over_headline": estimate(0.03),
+            "gains": {"naive_bayes": estimate(0.01), "length": None},
         },
         "verdicts": [{"claim": t(c), "verdict": v, "because": t(b)} for c, v, b in verdicts],
     }

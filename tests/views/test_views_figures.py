@@ -18,6 +18,8 @@ OF_PART = {
         "hard_pairs",
         "contrasts",
         "leave_one_scenario_out",
+        "leave_one_source_out",
+        "leave_one_format_out",
         "estimators",
     },
     "cosines": {"cosine_across_layers", "cosine_to_contrasts"},
@@ -50,6 +52,7 @@ def test_findings_say_the_saved_numbers() -> None:
     found = {k: f.layout.meta["finding"] for k, f in run_figures(synthetic_run()).items()}
     assert "layer 12 reaches 0.960 [0.900, 0.990]" in found["auroc_by_layer"]
     assert "best reader of words, bag of words, 0.920" in found["probe_against_baselines"]
+    assert "Cross-validation chose logistic, last pooling, layer 14: 0.910" in found["estimators"]
     assert "0.750 (the listener) to 0.900 (the duel)" in found["leave_one_scenario_out"]
     assert "0.31" in found["on_policy_prediction"]
     assert "100 episodes" in found["on_policy_prediction"]
