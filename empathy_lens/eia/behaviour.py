@@ -115,8 +115,8 @@ def finding(prediction: OnPolicyPrediction) -> str:
     ]
     inside = ", ".join(f"{d} {r}" for d, r in ruled["leaning"]["per_disposition"].items())
     return (
-        "Projections before a choice are higher where more help follows? Partial rank correlation "
-        f"given game and turn, {pooled.every.n} choices in {pooled.n_episodes} episodes; "
+        "Does the projection before a choice rise with what follows? Partial rank correlation "
+        f"given game and turn, {pooled.every.n} choices in {pooled.n_episodes} episodes: "
         f"{'; '.join(said)}. Log-odds of helping within one instruction: {inside}."
     )
 
