@@ -90,8 +90,8 @@ def main(
             result = on_policy_result(play, plan, directions, choice, seed=seed)
             write_json(folder / "on_policy.json", result)
             correlation = folder / "eia_correlation.json"
-            if correlation.is_file():
-                write_json(correlation, read_json(correlation) | {"on_policy": result})
+            beside = read_json(correlation) if correlation.is_file() else {}
+            write_json(correlation, beside | {"on_policy": result})
             for game_id in list(GAMES)[:transcripts]:
                 episode, text = play.transcript(game_id)
                 view = token_view(loaded, text, directions)
