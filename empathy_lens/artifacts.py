@@ -20,8 +20,10 @@ from .types import Activations, Direction, Provenance, Site
 __all__ = [
     "load_activations",
     "load_directions",
+    "load_tensors",
     "save_activations",
     "save_directions",
+    "save_tensors",
     "save_vectors",
 ]
 
@@ -41,12 +43,12 @@ def save_directions(path: str | Path, directions: Mapping[int, Direction]) -> No
         }
         for layer, d in directions.items()
     }
-    _save(path, tensors, {"directions": described})
+    save_tensors(path, tensors, {"directions": described})
 
 
 def load_directions(path: str | Path) -> dict[int, Direction]:
     """Directions by layer, equal to those saved. Raises InputError for another kind of file."""
-    tensors, metadata = _load(path, "directions")
+    tensors, metadata = load_tensors(path, "directions")
     out = {}
     for name, entry in metadata["directions"].items():
         direction = Direction(
@@ -85,12 +87,12 @@ def save_activations(path: str | Path, activations: Activations) -> None:
         "provenance": a.provenance.to_dict(),
     }
     tensors = {"values": a.values.contiguous(), "labels": a.labels.contiguous()}
-    _save(path, tensors, {"activations": described})
+    save_tensors(path, tensors, {"activations": described})
 
 
 def load_activations(path: str | Path) -> Activations:
     """Activations equal to those saved. Raises InputError for another kind of file."""
-    tensors, metadata = _load(path, "activations")
+    tensors, metadata = load_tensors(path, "activations")
     entry = metadata["activations"]
     return Activations(
         values=tensors["values"],
@@ -105,12 +107,16 @@ def load_activations(path: str | Path) -> Activations:
     )
 
 
-def _save(path: str | Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
+) -> None:
+    """Writes named tensors as one safetensors file, and JSON values in its metadata."""
     with atomic_path(Path(path)) as temporary:
-        save_file(tensors, temporary, {k: json.dumps(v) for k, v in metadata.items()})
+        save_file(dict(tensors), temporary, {k: json.dumps(v) for k, v in metadata.items()})
 
 
-def _load(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """What ``save_tensors`` wrote. Raises InputError unless the metadata speaks of ``kind``."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .errors import EmpathyLensError
+from .errors import EmpathyLensError, InputError
 
-__all__ = ["clear_errors"]
+__all__ = ["clear_errors", "parse_numbers"]
 
 
 FROM_LAST_STAGE = "Run again with --resume to go on from the last finished stage."
@@ -38,3 +38,11 @@ def clear_errors(go_on: str = FROM_LAST_STAGE) -> Iterator[None]:
         sys.stderr.flush()
         sys.stdout.flush()
         os._exit(130)
+
+
+def parse_numbers(option: str, text: str) -> tuple[float, ...]:
+    """Numbers as in ``-4,0,4``. Raises InputError that names the option for anything else."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{option}: expected numbers such as -4,0,4, got {text!r}") from None

@@ -22,8 +22,8 @@ from .types import HookedModel
 
 __all__ = ["KeyValues", "Reading", "Scored", "read", "read_branches"]
 
-LOGIT_CHUNK = 1 << 26
-"""Logits that are held at once (256 MB in float32)."""
+LOGIT_CHUNK = 1 << 25
+"""Logits that are held at once (128 MB in float32, and once more while they are summed)."""
 
 
 @dataclass(frozen=True, eq=False)

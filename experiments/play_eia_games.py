@@ -9,8 +9,9 @@ evenly over the games, for a model. Prints
 ``counts`` says how often each score was reached; the same seed prints the same bytes, apart from
 ``seconds`` and ``ratios``. For a model, ``seconds`` is the time of play with projections recorded
 at every layer (loading apart), and ``ratios.full_passes`` says how many times longer scoring each
-action with its own full forward pass takes, measured on a sample of the same decisions in the same
-run. Without ``--json``, a table.
+action with its own full forward pass takes (logits at the action's tokens alone, so that the head
+flatters nobody), measured on a sample of the same decisions in the same run. Without ``--json``, a
+table.
 """
 
 from __future__ import annotations
@@ -104,11 +105,11 @@ def play_model(args: argparse.Namespace) -> dict[str, Any]:
         model = load_model(args.model, backend=args.backend, device=args.device, dtype=args.dtype)
         console.announce("playing")
         started = time.perf_counter()
-        spread = [args.episodes // len(GAMES) + (i < args.episodes % len(GAMES)) for i in range(5)]
+        each, left = divmod(args.episodes, len(GAMES))
         episodes = [
             (game_id, args.seed + i)
-            for game_id, n in zip(GAMES, spread, strict=True)
-            for i in range(n)
+            for place, game_id in enumerate(GAMES)
+            for i in range(each + (place < left))
         ]
         done = play_games(
             model,

@@ -1,12 +1,14 @@
 """Do projections before an act predict the act, when the model itself plays the five games?
 
-    python experiments/predict_behaviour.py
-    python experiments/predict_behaviour.py --steer
+    python experiments/predict_behaviour.py [--episodes 10] [--resume]
+    python experiments/predict_behaviour.py --steer [--steer-episodes 5] [--alphas=-4,-2,0,2,4]
+        [--n-random 20] [--random-episodes 1] [--resume]
 
 Reads the directions of a finished run (run_full_pipeline.py) and plays every game under kind,
 neutral and ruthless instructions. Writes ``on_policy.json`` into the run's folder (and, with
 ``--steer``, ``steered_play.json``), a page of per-token projections for some episodes in
-``transcripts/``, and the report again.
+``transcripts/``, and the report again. What has been played is kept in ``plays/`` as it is done;
+--resume plays only what is missing.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from empathy_lens.command_line import clear_errors
+from empathy_lens.command_line import clear_errors, parse_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,7 +36,12 @@ def main(
     temperature: Annotated[float, typer.Option(min=0)] = 1.0,
     calibrated: Annotated[bool, typer.Option("--calibrated")] = False,
     steer: Annotated[bool, typer.Option("--steer", help="play under steering too")] = False,
+    steer_episodes: Annotated[int, typer.Option(min=1, help="of each game, steered")] = 5,
+    alphas: Annotated[str, typer.Option(help="strengths, 0 among them")] = "-4,-2,0,2,4",
+    n_random: Annotated[int, typer.Option(min=0, help="random directions beside it")] = 20,
+    random_episodes: Annotated[int, typer.Option(min=1, help="of each game, for each of them")] = 1,
     transcripts: Annotated[int, typer.Option(min=0, help="episodes to show token by token")] = 3,
+    resume: Annotated[bool, typer.Option("--resume", help="skip what has been played")] = False,
     backend: Annotated[str, typer.Option()] = "auto",
     device: Annotated[str, typer.Option()] = "auto",
     dtype: Annotated[str, typer.Option()] = "auto",
@@ -45,13 +52,14 @@ def main(
         from empathy_lens.artifacts import load_directions
         from empathy_lens.console import progress_bars
         from empathy_lens.eia import GAMES
-        from empathy_lens.eia.behaviour import on_policy_study
+        from empathy_lens.eia.behaviour import assignments, on_policy_result
         from empathy_lens.eia.decisions import Choice
-        from empathy_lens.eia.steered_play import steered_play
+        from empathy_lens.eia.steered_play import conditions, steered_play_result
         from empathy_lens.errors import InputError
         from empathy_lens.files import read_json, write_json
         from empathy_lens.models import load_model
-        from empathy_lens.runs import folder_name
+        from empathy_lens.runs import Run, folder_name
+        from empathy_lens.study.own_play import play_under_instructions, play_under_steering
         from empathy_lens.views.tokens_html import token_view
         from empathy_lens.views.write import write_report
 
@@ -63,41 +71,47 @@ def main(
             )
         directions = load_directions(folder / "directions.safetensors")
         choice = Choice("score", temperature, calibrated)
+        steering = conditions(parse_numbers("--alphas", alphas), n_random)
+        plan = assignments(episodes, seed)
         with progress_bars() as console:
+            stages = Run(folder, resume, console.announce)
             console.announce(f"loading {model}")
             loaded = load_model(model, backend=backend, device=device, dtype=dtype)  # type: ignore[arg-type]
-            console.announce("playing under instructions")
-            result, play = on_policy_study(
+            play = play_under_instructions(
+                stages,
                 loaded,
-                directions,
-                n_episodes=episodes,
-                choice=choice,
+                plan,
+                choice,
+                sorted(directions),
                 seed=seed,
-                progress=console.progress("episodes"),
+                progress=console.progress,
             )
+            console.announce("intervals")
+            result = on_policy_result(play, plan, directions, choice, seed=seed)
             write_json(folder / "on_policy.json", result)
             correlation = folder / "eia_correlation.json"
-            if correlation.is_file():
-                write_json(correlation, read_json(correlation) | {"on_policy": result})
+            beside = read_json(correlation) if correlation.is_file() else {}
+            write_json(correlation, beside | {"on_policy": result})
             for game_id in list(GAMES)[:transcripts]:
                 episode, text = play.transcript(game_id)
                 view = token_view(loaded, text, directions)
                 view.save(folder / "transcripts" / f"{game_id}-{episode.seed}.html")
             out: dict[str, Any] = {"on_policy": result}
             if steer:
-                console.announce("playing under steering")
                 layer = read_json(folder / "validation_auroc.json")["selected_layer"]
-                out["steered_play"] = steered_play(
+                steered = [(g, seed + i) for i in range(steer_episodes) for g in GAMES]
+                controls = steered[: random_episodes * len(GAMES)]
+                outcomes = play_under_steering(
+                    stages,
                     loaded,
                     directions[layer],
-                    [
-                        (game_id, seed + i)
-                        for game_id in GAMES
-                        for i in range(max(1, episodes // 2))
-                    ],
-                    choice=choice,
+                    {c: controls if c.kind == "random" else steered for c in steering},
+                    choice,
                     seed=seed,
-                    progress=console.progress("plays"),
+                    progress=console.progress,
+                )
+                out["steered_play"] = steered_play_result(
+                    directions[layer], steered, controls, outcomes, seed=seed
                 )
                 write_json(folder / "steered_play.json", out["steered_play"])
             console.announce("report")

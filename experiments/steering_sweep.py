@@ -18,7 +18,7 @@ from typing import Any
 
 from empathy_lens.activations import extract_activations
 from empathy_lens.artifacts import save_directions
-from empathy_lens.command_line import clear_errors
+from empathy_lens.command_line import clear_errors, parse_numbers
 from empathy_lens.console import progress_bars
 from empathy_lens.data import (
     load_neutral_texts,
@@ -28,7 +28,6 @@ from empathy_lens.data import (
     load_steering_prompts,
 )
 from empathy_lens.directions import fit_directions
-from empathy_lens.errors import InputError
 from empathy_lens.files import sha256_file, write_json
 from empathy_lens.judges import judge_quality, word_judge
 from empathy_lens.models import load_model
@@ -44,8 +43,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def sweep(args: argparse.Namespace) -> list[str]:
     """Measures, writes, and gives the lines to print."""
     files = DataFiles.shipped(ROOT / "data")
-    alphas = _numbers("--alphas", args.alphas)
-    controls = args.control_alphas and _numbers("--control-alphas", args.control_alphas)
+    alphas = parse_numbers("--alphas", args.alphas)
+    controls = args.control_alphas and parse_numbers("--control-alphas", args.control_alphas)
     train_pairs = load_pairs(files.pairs_train)
     judge = word_judge(train_pairs)
     prompts = load_steering_prompts(files.steering_prompts)
@@ -104,13 +103,6 @@ def sweep(args: argparse.Namespace) -> list[str]:
 
 def _part(layer: int) -> str:
     return f"layers/{layer}.json"
-
-
-def _numbers(option: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"{option}: expected numbers such as -4,0,4, got {text!r}") from None
 
 
 def main() -> int:

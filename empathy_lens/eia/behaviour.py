@@ -1,54 +1,63 @@
-"""The on-policy study: play under instructions, then predict what was done from projections."""
+"""The on-policy study: who plays what under which instruction, and what the play shows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ..activations import Progress
-from ..types import Direction, Estimate, HookedModel
+from ..evidence.verdicts import above
+from ..types import Direction, Estimate
 from .decisions import Choice, Play
 from .dispositions import DISPOSITIONS
 from .episodes import summarise_scores
-from .language_model import play_games
-from .on_policy import OnPolicyPrediction, predict_on_policy, turns_with_a_choice
+from .on_policy import OnPolicyPrediction, Prediction, predict_on_policy, turns_with_a_choice
 from .registry import GAMES
 
-__all__ = ["on_policy_study"]
+__all__ = ["Assignment", "assignments", "finding", "on_policy_result", "verdicts"]
+
+CLAIMS = {
+    "leaning": "log-odds of helping, every choice",
+    "act": "helping or not, every choice",
+    "score": "episode's score, first choice",
+}
+"""What the projection before a choice is set against, given game and turn."""
 
 
-def on_policy_study(
-    model: HookedModel,
-    directions: Mapping[int, Direction],
-    *,
-    n_episodes: int = 10,
-    choice: Choice | None = None,
-    seed: int = 0,
-    n_resamples: int = 10_000,
-    progress: Progress | None = None,
-) -> tuple[dict[str, Any], Play]:
-    """Plays every game ``n_episodes`` times under each disposition (its wordings in turn).
+@dataclass(frozen=True)
+class Assignment:
+    """One episode to be played under an instruction of a disposition."""
 
-    Gives the content of ``on_policy.json`` and the play. Raises what ``play_games``,
-    ``turns_with_a_choice`` and ``predict_on_policy`` raise.
-    """
-    choice = choice or Choice()
-    plan = [
-        (disposition, wordings[i % len(wordings)], game_id, seed + i)
+    game_id: str
+    disposition: str
+    preamble: str
+    seed: int
+
+
+def assignments(n_episodes: int, seed: int = 0) -> tuple[Assignment, ...]:
+    """Every game ``n_episodes`` times under each disposition, its wordings in turn."""
+    return tuple(
+        Assignment(game_id, disposition, wordings[i % len(wordings)], seed + i)
         for game_id in GAMES
         for disposition, wordings in DISPOSITIONS.items()
         for i in range(n_episodes)
-    ]
-    play = play_games(
-        model,
-        [(game_id, s) for _, _, game_id, s in plan],
-        preambles=[text for _, text, _, _ in plan],
-        choice=choice,
-        layers=sorted(directions),
-        seed=seed,
-        progress=progress,
     )
-    dispositions = [disposition for disposition, _, _, _ in plan]
+
+
+def on_policy_result(
+    play: Play,
+    plan: Sequence[Assignment],
+    directions: Mapping[int, Direction],
+    choice: Choice,
+    *,
+    seed: int = 0,
+    n_resamples: int = 10_000,
+) -> dict[str, Any]:
+    """The content of ``on_policy.json`` from the play of a plan.
+
+    Raises what ``turns_with_a_choice`` and ``predict_on_policy`` raise.
+    """
+    dispositions = [a.disposition for a in plan]
     turns = turns_with_a_choice(play, directions, dispositions)
     prediction = predict_on_policy(turns, seed=seed, n_resamples=n_resamples)
     by_disposition = {
@@ -56,11 +65,12 @@ def on_policy_study(
         for name in DISPOSITIONS
     }
     by_game = {g: [e for e in play.episodes if e.game_id == g] for g in GAMES}
-    result = {
+    return {
         "model": play.provenance.model_name,
         "choice": vars(choice) | {"how": choice.how},
         "seed": seed,
         **prediction.to_dict(),
+        "verdicts": verdicts(prediction),
         "finding": finding(prediction),
         "played": {
             "episodes": len(play.episodes),
@@ -70,28 +80,50 @@ def on_policy_study(
             "per_disposition": {d: summarise_scores(es) for d, es in by_disposition.items()},
         },
     }
-    return result, play
+
+
+def verdicts(prediction: OnPolicyPrediction) -> dict[str, dict[str, Any]]:
+    """Whether projections are higher where more help follows, by the evidence card's rule.
+
+    *Supported* where the whole interval is above 0, *not supported* where the figure itself is
+    not, *cannot tell* in between or without a figure: for all episodes, and within each game and
+    each disposition.
+    """
+    return {
+        claim: {
+            "against": against,
+            "all": above(_figure(prediction.pooled, claim), 0.0),
+            "per_scenario": {
+                name: above(_figure(part, claim), 0.0)
+                for name, part in prediction.per_scenario.items()
+            },
+            "per_disposition": {
+                name: above(_figure(part, claim), 0.0)
+                for name, part in prediction.per_disposition.items()
+            },
+        }
+        for claim, against in CLAIMS.items()
+    }
 
 
 def finding(prediction: OnPolicyPrediction) -> str:
-    """The result in a sentence: which way, given game and turn, and within instructions."""
-    partial = prediction.pooled.partial
-    if partial is None:
-        return "Scores did not vary enough to say whether projections predict them."
-    shown = f"{partial} over {prediction.pooled.n_episodes} episodes, given game and turn"
-    if not _clear(partial):
-        return f"Projections before the first choice do not clearly predict the score: {shown}."
-    way = "higher" if partial.value > 0 else "lower"
-    within = [
-        name
-        for name, each in prediction.per_disposition.items()
-        if each.partial is not None and _clear(each.partial)
+    """The results in words: log-odds of helping, the act, the score, given game and turn."""
+    pooled, ruled = prediction.pooled, verdicts(prediction)
+    said = [
+        f"{against}: {_figure(pooled, claim) or 'no figure'} ({ruled[claim]['all']})"
+        for claim, against in CLAIMS.items()
     ]
-    inside = f"also within: {', '.join(within)}" if within else "within no one instruction alone"
+    inside = ", ".join(f"{d} {r}" for d, r in ruled["leaning"]["per_disposition"].items())
     return (
-        f"Projections before the first choice are {way} where more help follows: {shown}; {inside}."
+        "Does the projection before a choice rise with what follows? Partial rank correlation "
+        f"given game and turn, {pooled.every.n} choices in {pooled.n_episodes} episodes: "
+        f"{'; '.join(said)}. Log-odds of helping within one instruction: {inside}."
     )
 
 
-def _clear(estimate: Estimate) -> bool:
-    return estimate.low > 0 or estimate.high < 0
+def _figure(prediction: Prediction, claim: str) -> Estimate | None:
+    return {
+        "leaning": prediction.every.leaning_partial,
+        "act": prediction.every.act_partial,
+        "score": prediction.partial,
+    }[claim]

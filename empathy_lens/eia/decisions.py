@@ -61,9 +61,8 @@ class Decision:
 
     def probability_of(self, action_ids: frozenset[str]) -> float:
         """Probability of doing any of these actions."""
-        return sum(
-            p for a, p in zip(self.legal, self.probabilities, strict=True) if a in action_ids
-        )
+        chances = zip(self.legal, self.probabilities, strict=True)
+        return sum((p for a, p in chances if a in action_ids), start=0.0)
 
 
 @dataclass(frozen=True, eq=False)

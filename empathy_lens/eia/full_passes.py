@@ -1,4 +1,9 @@
-"""The plain way to score actions, one full forward pass each: to check and to compare with."""
+"""The plain way to score actions, one full forward pass each: to check and to compare with.
+
+The language-model head reads the action's tokens only, so that what is compared is reading the game
+again and again, and not the head over a whole prompt (which at 262,144 tokens of vocabulary costs
+more than the body, and half a gigabyte).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import InputError
+from ..logits import last_logits
 from ..types import HookedModel
 from .decisions import Play
 from .registry import replay
@@ -43,9 +49,8 @@ def time_full_passes(model: HookedModel, play: Play, *, n: int, seed: int = 0) -
         found = []
         for action in observation.legal_actions:
             phrase = phrase_tokens(model, action)
-            tokens = torch.tensor([[*prompt, *phrase]], device=model.cfg.device)
-            with torch.no_grad():
-                logits = model(tokens)[0, len(prompt) - 1 : -1].float()
+            tokens = torch.tensor([[*prompt, *phrase[:-1]]])
+            (logits,) = last_logits(model, tokens, torch.ones_like(tokens), keep=len(phrase))
             steps = logits.log_softmax(-1)[torch.arange(len(phrase)), list(phrase)]
             found.append(steps.mean().item())
         seconds += time.perf_counter() - started

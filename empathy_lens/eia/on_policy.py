@@ -76,11 +76,13 @@ class Turns:
 class Association:
     """Projections before decisions against what was decided (None where it cannot be measured).
 
-    ``auroc``: helping decisions project higher than others. ``leaning``: Spearman correlation with
-    the log-odds of helping, and ``leaning_partial`` the same given game and turn.
+    ``auroc``: helping decisions project higher than others; ``act_partial``: rank correlation with
+    having helped (0 or 1) given game and turn. ``leaning``: Spearman correlation with the log-odds
+    of helping, and ``leaning_partial`` the same given game and turn.
     """
 
     auroc: Estimate | None
+    act_partial: Estimate | None
     leaning: Estimate | None
     leaning_partial: Estimate | None
     n: int
@@ -89,6 +91,7 @@ class Association:
     def to_dict(self) -> dict[str, Any]:
         return {
             "auroc": _shown(self.auroc),
+            "act_partial": _shown(self.act_partial),
             "leaning": _shown(self.leaning),
             "leaning_partial": _shown(self.leaning_partial),
             "n": self.n,
@@ -264,12 +267,17 @@ def _association(
     turns: Turns, values: Float[np.ndarray, "decision"], options: dict[str, Any]
 ) -> Association:
     groups, given = list(turns.episode), _given(turns)
+
+    def partial(outcome: Float[np.ndarray, "decision"]) -> Estimate | None:
+        return _measured(
+            lambda: stats.partial_correlation(values, outcome, given, groups, **options)
+        )
+
     return Association(
         auroc=_measured(lambda: stats.auroc_estimate(values, turns.helped, groups, **options)),
+        act_partial=partial(turns.helped.astype(np.float64)),
         leaning=_measured(lambda: stats.spearman(values, turns.leaning, groups, **options)),
-        leaning_partial=_measured(
-            lambda: stats.partial_correlation(values, turns.leaning, given, groups, **options)
-        ),
+        leaning_partial=partial(turns.leaning),
         n=len(values),
         helped=int(turns.helped.sum()),
     )

@@ -16,7 +16,13 @@ from ..errors import InputError
 from .behaviour_figures import score_against_projection
 from .cosine_figures import contrast_cosines, layer_cosines
 from .evidence_figures import EVIDENCE_FIGURES
-from .play_figures import on_policy_actions, on_policy_prediction, steered_play_scores
+from .play_figures import (
+    on_policy_actions,
+    on_policy_leaning,
+    on_policy_prediction,
+    steered_play_help,
+    steered_play_scores,
+)
 from .runs import PARTS, get
 from .steering_figures import steering_damage
 from .sweep_figures import dose_response, effect_against_damage
@@ -37,9 +43,11 @@ GROUPS = {
     "Geometry": ("cosine_across_layers", "cosine_to_contrasts"),
     "Behaviour": (
         "eia_score_against_projection",
-        "on_policy_prediction",
+        "on_policy_leaning",
         "on_policy_actions",
+        "on_policy_prediction",
         "steered_play",
+        "steered_play_help",
     ),
     "Steering": ("steering_dose_response", "steering_frontier", "steering_damage"),
 }
@@ -65,9 +73,11 @@ def run_figures(run: Mapping[str, Any]) -> dict[str, go.Figure]:
         "cosine_across_layers": lambda: layer_cosines(cosines),
         "cosine_to_contrasts": lambda: contrast_cosines(cosines, get(validation, "selected_layer")),
         "eia_score_against_projection": lambda: score_against_projection(eia),
-        "on_policy_prediction": lambda: on_policy_prediction(eia),
+        "on_policy_leaning": lambda: on_policy_leaning(eia),
         "on_policy_actions": lambda: on_policy_actions(eia),
+        "on_policy_prediction": lambda: on_policy_prediction(eia),
         "steered_play": lambda: steered_play_scores(run.get("steered_play")),
+        "steered_play_help": lambda: steered_play_help(run.get("steered_play")),
         "steering_dose_response": lambda: dose_response(steering),
         "steering_frontier": lambda: effect_against_damage(steering),
         "steering_damage": lambda: steering_damage(steering),

@@ -69,7 +69,13 @@ def measures(run: Mapping[str, Any]) -> list[Measure]:
             against,
         ),
         ("rubric score, Pearson r", get(eia, "rubric", "pearson"), signed, 0.0, ""),
-        ("own play, Spearman ρ", get(eia, "on_policy", "spearman"), signed, 0.0, ""),
+        (
+            "own play, log-odds of helping, ρ given game and turn",
+            get(eia, "on_policy", "every_choice", "leaning_partial"),
+            signed,
+            0.0,
+            "",
+        ),
     ]
     found = []
     for name, data, span, chance, note in listed:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from .runs import estimate, get, numbers_of, plain
-from .text import estimate_text, number_text
-from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, dots, interval, new_figure
+from .text import estimate_text, number_text, p_text, shortened
+from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, dots, faint, interval, new_figure
 
-__all__ = ["on_policy_actions", "on_policy_prediction", "steered_play_scores"]
+__all__ = [
+    "on_policy_actions",
+    "on_policy_leaning",
+    "on_policy_prediction",
+    "steered_play_help",
+    "steered_play_scores",
+]
 
 
 def on_policy_prediction(eia: Any) -> go.Figure | None:
@@ -69,28 +76,73 @@ def on_policy_actions(eia: Any) -> go.Figure | None:
     )
 
 
+def on_policy_leaning(eia: Any) -> go.Figure | None:
+    """Rank correlation of the projection before each choice with the log-odds of helping.
+
+    Given game and turn; beside it, over all episodes, the same with the act and with the score.
+    """
+    played = get(eia, "on_policy")
+    path = ("every_choice", "leaning_partial")
+    pooled = get(played, *path)
+    whole = {
+        "log-odds of helping": pooled,
+        "helping or not": get(played, "every_choice", "act_partial"),
+        "episode's score": get(played, "partial"),
+    }
+    drawn = _parts(played, whole, *path)
+    if not drawn:
+        return None
+    n, ruling = get(played, "every_choice", "n"), get(played, "verdicts", "leaning", "all")
+    over = f" over {number_text(n)} decisions" if plain(n) else ""
+    ruled = f" (that it is above 0: {shortened(ruling, 20)})" if isinstance(ruling, str) else ""
+    return dots(
+        "Partial rank correlation of the projection before a choice, given game and turn",
+        "partial Spearman ρ (−1 to 1, 0 = none)",
+        drawn,
+        finding=f"With the log-odds of helping, ρ = {estimate_text(pooled)}{over}{ruled}."
+        if estimate(pooled)
+        else "",
+        note="Circles: all episodes. Squares: log-odds of helping within one scenario. Diamonds: "
+        "within one disposition, where the instruction cannot explain it. The layer was chosen on "
+        "other episodes.",
+        chance=0.0,
+        span=(-1.0, 1.0),
+    )
+
+
 def steered_play_scores(played: Any) -> go.Figure | None:
     """Mean EIA score of the same episodes under each alpha, beside random directions."""
+    return _steered(played, "score", "EIA score of steered play (0 to 2)", "mean EIA score", 2.0)
+
+
+def steered_play_help(played: Any) -> go.Figure | None:
+    """Probability of helping in the same episodes under each alpha, beside random directions."""
+    return _steered(
+        played, "help", "Probability of helping in steered play", "mean over choices", 1.0
+    )
+
+
+def _steered(played: Any, name: str, title: str, y: str, highest: float) -> go.Figure | None:
     points = sorted(
         (float(alpha), point)
         for alpha, row in numbers_of(played, "by_alpha").items()
-        if _number(alpha) and (point := estimate(get(row, "score"))) is not None
+        if _number(alpha) and (point := estimate(get(row, name))) is not None
     )
     if not points:
         return None
-    slope, n = get(played, "slope"), get(played, "n_episodes")
-    over = f" over {number_text(n)} episodes" if plain(n) else ""
     figure = new_figure(
-        "EIA score of steered play (0 to 2)",
+        title,
         "alpha (class gaps added at every position)",
-        "mean EIA score",
+        y,
         height=420,
-        finding=f"The score changes by {estimate_text(slope)} for each unit of alpha{over}."
-        if estimate(slope)
-        else "",
+        finding=_steered_finding(played, name),
         note="Line: the direction, with intervals over episodes. Grey: random directions of equal "
-        "norm. Dashed: a plain instruction to be kind, unsteered.",
+        "norm, by how far they move their own episodes; the band holds 90% of them. Dashed: a "
+        "plain instruction to be kind, unsteered.",
     )
+    unsteered = dict(points).get(0.0)
+    if unsteered is not None:
+        _add_random(figure, played, name, unsteered[0])
     figure.add_scatter(
         x=[alpha for alpha, _ in points],
         y=[point[0] for _, point in points],
@@ -100,26 +152,56 @@ def steered_play_scores(played: Any) -> go.Figure | None:
         line={"color": POSITIVE, "width": 2},
         name="direction",
     )
-    random = [
-        (float(alpha), get(row, "score"))
-        for alpha, rows in numbers_of(played, "random").items()
-        if _number(alpha) and isinstance(rows, list)
-        for row in rows
-        if plain(get(row, "score"))
-    ]
-    if random:
-        figure.add_scatter(
-            x=[alpha for alpha, _ in random],
-            y=[score for _, score in random],
-            mode="markers",
-            marker={"color": GREY, "symbol": "x", "size": 8},
-            name="random directions",
-        )
-    told = estimate(get(played, "instruction", "score"))
+    told = estimate(get(played, "instruction", name))
     if told is not None:
         figure.add_hline(y=told[0], line={"color": NEGATIVE, "dash": "dash", "width": 1})
-    figure.update_yaxes(range=[-0.05, 2.05])
+    figure.update_yaxes(range=[-0.025 * highest, 1.025 * highest])
     return figure
+
+
+def _steered_finding(played: Any, name: str) -> str:
+    slope, n = get(played, "slope", name), get(played, "n_episodes")
+    if not estimate(slope):
+        return ""
+    over = f" over {number_text(n)} episodes" if plain(n) else ""
+    said = f"It changes by {estimate_text(slope)} for each unit of alpha{over}"
+    p, n_random = get(played, "null", name, "p"), get(played, "n_random")
+    if plain(p) and plain(n_random):
+        said += f"; against {number_text(n_random)} random directions, {p_text(p)}"
+    return f"{said}."
+
+
+def _add_random(figure: go.Figure, played: Any, name: str, unsteered: float) -> None:
+    """Random directions' changes, drawn from where the direction's own line starts."""
+    start = get(played, "unsteered_controls", name)
+    offset = unsteered - start if plain(start) else 0.0
+    at: dict[float, list[float]] = {0.0: [unsteered]}
+    for alpha, drawn in numbers_of(played, "random").items():
+        if _number(alpha):
+            found = [get(row, name) for row in drawn] if isinstance(drawn, list) else []
+            at[float(alpha)] = [value + offset for value in found if plain(value)]
+    ends = sorted(alpha for alpha, values in at.items() if values)
+    if len(ends) < 2:
+        return
+    low, high = ([float(np.quantile(at[a], q)) for a in ends] for q in (0.05, 0.95))
+    figure.add_scatter(
+        x=[*ends, *reversed(ends)],
+        y=[*low, *reversed(high)],
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=faint(GREY),
+        hoverinfo="skip",
+        name="90% of random directions",
+    )
+    marks = [(alpha, value) for alpha in ends if alpha for value in at[alpha]]
+    figure.add_scatter(
+        x=[alpha for alpha, _ in marks],
+        y=[value for _, value in marks],
+        mode="markers",
+        marker={"color": GREY, "symbol": "x", "size": 8},
+        name="random directions",
+    )
 
 
 def _parts(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .play_tables import play_tables
 from .runs import estimate, get, numbers_of, rows
 from .steering_tables import steering_tables
 from .text import estimate_text, number_text, shortened
@@ -201,21 +202,7 @@ def run_tables(run: Mapping[str, Any]) -> list[Table]:
                 for name, row in numbers_of(eia, "rubric", "per_scenario").items()
             ),
         ),
-        table(
-            "own_play",
-            "The model's own play: rank correlation of projection and score",
-            ("episodes", "Spearman"),
-            _named(
-                {
-                    "all": get(eia, "on_policy", "spearman"),
-                    "given scenario and turn": get(eia, "on_policy", "partial"),
-                },
-                *(
-                    {name: get(row, "spearman") for name, row in numbers_of(eia, *part).items()}
-                    for part in (("on_policy", "per_scenario"), ("on_policy", "per_disposition"))
-                ),
-            ),
-        ),
+        *(table(*found) for found in play_tables(get(eia, "on_policy"), run.get("steered_play"))),
         table(
             "cosines",
             "Cosine of our direction with each contrast's own (95% of shuffled ones are below)",

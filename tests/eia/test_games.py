@@ -10,6 +10,7 @@ from empathy_lens.eia import (
     GAMES,
     WAIT,
     Action,
+    Episode,
     Step,
     Trajectory,
     is_supportive,
@@ -116,6 +117,35 @@ def test_any_words_at_all_are_played_without_raising(game_id, seed, replies):
             observation = game.step(reply)
     assert observation.done
     assert game.score(game.trajectory) in (0, 1, 2)
+
+
+@PLAY
+@given(
+    GAME_IDS,
+    st.integers(0, 10**6),
+    st.lists(
+        st.sampled_from(["legal", "illegal", "unparsable"]),
+        min_size=MOST_DECISIONS,
+        max_size=MOST_DECISIONS,
+    ),
+)
+def test_what_is_illegal_or_unparsable_waits_and_is_counted_as_such(game_id, seed, kinds):
+    game = new_game(game_id)
+    observation = game.reset(seed)
+    given = {"illegal": Action("fly", "fly to the moon"), "unparsable": "qwerty uiop"}
+    for kind in kinds:
+        if not observation.done:
+            observation = game.step(given.get(kind, observation.legal_actions[0]))
+    assert observation.done
+    steps = game.trajectory.steps
+    wanted = ["" if kind == "legal" else kind for kind in kinds[: len(steps)]]
+    assert [step.fault for step in steps] == wanted
+    assert all(step.action == WAIT for step in steps if step.fault)
+    episode = Episode(game.trajectory, game.score(game.trajectory))
+    assert (episode.illegal, episode.unparsable) == (
+        wanted.count("illegal"),
+        wanted.count("unparsable"),
+    )
 
 
 @PLAY

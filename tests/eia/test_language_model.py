@@ -1,20 +1,17 @@
 """A tiny language model plays real games: exact scores, batching, steering, nonsense, bad input."""
 
-import json
-
 import pytest
 import torch
-from tiny_models import save_tiny_llama
+from tiny_players import tiny_player
 
 from empathy_lens.directions import random_directions
-from empathy_lens.eia import GAMES, play_episode
+from empathy_lens.eia import GAMES, play_episode, table
 from empathy_lens.eia.decisions import Choice
 from empathy_lens.eia.full_passes import time_full_passes
 from empathy_lens.eia.language_model import language_model_policy, play_games
 from empathy_lens.eia.registry import new_game, replay
 from empathy_lens.eia.table import prompt_tokens
 from empathy_lens.errors import InputError
-from empathy_lens.models import load_model
 from empathy_lens.steering import add_direction
 from empathy_lens.types import Direction, Site
 
@@ -23,12 +20,8 @@ EPISODES = [("the_duel", 0), ("the_protector", 3), ("the_duel", 1)]
 
 @pytest.fixture(scope="module", params=["plain", "chat"])
 def player(request, backend, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(f"player-{request.param}")
     template = {} if request.param == "chat" else {"chat_template": None}
-    save_tiny_llama(folder, **template)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
-    return load_model(folder, backend=backend, device="cpu", n_ctx=4096)
+    return tiny_player(tmp_path_factory.mktemp(f"player-{request.param}"), backend, **template)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +88,8 @@ def test_calibrated_scores_subtract_those_after_the_cue_alone(player):
     assert again.decisions[0].scores == pytest.approx(other.scores, abs=1e-3)
 
 
-def test_a_model_that_writes_nonsense_plays_a_valid_flagged_episode(player):
+def test_a_model_that_writes_nonsense_plays_a_valid_flagged_episode(player, monkeypatch):
+    monkeypatch.setattr(table, "MAX_REPLY", 8)
     done = play_games(player, EPISODES, choice=Choice("generate"), layers=())
     for episode in done.episodes:
         assert episode.score in (0, 1, 2)
@@ -105,7 +99,8 @@ def test_a_model_that_writes_nonsense_plays_a_valid_flagged_episode(player):
     assert all(d.scores == () for d in done.decisions)
 
 
-def test_generated_replies_do_not_depend_on_the_batch(player):
+def test_generated_replies_do_not_depend_on_the_batch(player, monkeypatch):
+    monkeypatch.setattr(table, "MAX_REPLY", 8)
     together = play_games(player, EPISODES, choice=Choice("generate"), layers=())
     apart = play_games(player, EPISODES, choice=Choice("generate"), layers=(), batch_size=1)
     assert together.episodes == apart.episodes

@@ -1,5 +1,6 @@
 """Planted truth: a layer that leads behaviour is found, one that does not predict says so."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from empathy_lens.eia import GAMES, Episode
-from empathy_lens.eia.behaviour import finding
+from empathy_lens.eia.behaviour import finding, verdicts
 from empathy_lens.eia.decisions import Decision, Play
 from empathy_lens.eia.on_policy import Turns, predict_on_policy, turns_with_a_choice
 from empathy_lens.eia.values import Trajectory
@@ -51,9 +52,13 @@ def test_a_planted_layer_is_chosen_and_predicts_within_games_and_instructions():
     assert found.pooled.partial.low > 0.3
     assert found.pooled.every.leaning_partial.low > 0.5
     assert all(p.partial.low > 0 for p in found.per_disposition.values())
+    assert found.pooled.every.act_partial.low > 0.2
     assert all(p.every.leaning.low > 0 for p in found.per_scenario.values())
-    assert "higher where more help follows" in finding(found)
-    assert "kind, neutral, ruthless" in finding(found)
+    ruled = verdicts(found)
+    assert {claim["all"] for claim in ruled.values()} == {"supported"}
+    assert set(ruled["leaning"]["per_disposition"].values()) == {"supported"}
+    assert f"every choice: {found.pooled.every.leaning_partial} (supported)" in finding(found)
+    assert "kind supported, neutral supported, ruthless supported" in finding(found)
 
 
 def test_games_that_differ_cannot_make_a_prediction_by_themselves():
@@ -62,7 +67,17 @@ def test_games_that_differ_cannot_make_a_prediction_by_themselves():
     assert found.pooled.every.leaning.high < 0
     partial = found.pooled.every.leaning_partial
     assert partial.low < 0 < partial.high
-    assert "do not clearly predict" in finding(found)
+    assert "(supported)" not in finding(found)
+
+
+def test_what_cannot_be_measured_cannot_be_told():
+    turns = planted(2.0)
+    constant = dataclasses.replace(turns, score=np.full(len(turns.score), 2))
+    found = predict_on_policy(constant, n_resamples=200)
+    assert found.pooled.partial is None
+    ruled = verdicts(found)["score"]
+    assert {ruled["all"], *ruled["per_scenario"].values()} == {"cannot tell"}
+    assert "score, first choice: no figure (cannot tell)" in finding(found)
 
 
 def test_chosen_layers_do_not_flatter_where_there_is_nothing_to_find():

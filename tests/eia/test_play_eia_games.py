@@ -1,9 +1,13 @@
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tiny_players import save_tiny_player
+
+from empathy_lens.eia import table
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "play_eia_games.py"
 GAMES = {"food_delivery", "the_listener", "the_maze", "the_protector", "the_duel"}
@@ -32,6 +36,37 @@ def test_the_same_seed_prints_the_same_bytes_apart_from_seconds():
 
     assert printed("3") == printed("3")
     assert printed("3") != printed("4")
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory):
+    return save_tiny_player(tmp_path_factory.mktemp("player"), chat_template=None)
+
+
+@pytest.mark.parametrize("how", ["", "--calibrated", "--generate"])
+def test_a_model_plays_and_says_how_it_was_measured(how, tiny_folder, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    short = {game_id: script.GAMES[game_id] for game_id in ("the_protector", "the_duel")}
+    monkeypatch.setattr(script, "GAMES", short)
+    monkeypatch.setattr(table, "MAX_REPLY", 4)
+    args = ["--model", str(tiny_folder), "--episodes", "3", "--json"]
+    assert script.main([*args, how] if how else args) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert {g: played["episodes"] for g, played in out["games"].items()} == {
+        "the_protector": 2,
+        "the_duel": 1,
+    }
+    assert out["projections"] == [out["decisions"], 3]
+    assert out["seconds"] > 0
+    assert out["peak_rss_mb"] > 100
+    # Random weights write nonsense, and what is scored cannot go wrong.
+    assert out["flagged"] == (3 if how == "--generate" else 0)
+    assert set(out["ratios"]) == (set() if how else {"full_passes", "max_abs_score_diff"})
+    if not how:
+        assert out["ratios"]["full_passes"] > 0
+        assert out["ratios"]["max_abs_score_diff"] < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,13 @@ def _eia(t: Any, scenarios: list[str]) -> dict[str, Any]:
             "spearman": estimate(0.31, p=0.02),
             "partial": estimate(0.22),
             "first_choice": {"auroc": estimate(0.61), "n": 100},
-            "every_choice": {"auroc": estimate(0.58), "n": 512},
+            "every_choice": {
+                "auroc": estimate(0.58),
+                "act_partial": None,
+                "leaning_partial": estimate(0.27, p=0.01),
+                "n": 512,
+            },
+            "verdicts": {"leaning": {"all": t("cannot tell"), "per_scenario": []}},
             "per_scenario": {
                 s: {"spearman": estimate(0.2 + 0.1 * i) if i else None}
                 for i, s in enumerate(scenarios)
@@ -180,10 +186,19 @@ def _eia(t: Any, scenarios: list[str]) -> dict[str, Any]:
 def _steered_play() -> dict[str, Any]:
     return {
         "n_episodes": 25,
-        "by_alpha": {str(a): {"score": estimate(1.0 + 0.1 * a)} for a in (-4.0, 0.0, 4.0)},
-        "slope": estimate(0.1),
-        "random": {"4.0": [{"score": 0.9}, {"score": 1.1}], "-4.0": [{"score": 1.0}]},
-        "instruction": {"score": estimate(1.3)},
+        "n_random": 2,
+        "by_alpha": {
+            str(a): {"score": estimate(1.0 + 0.1 * a), "help": estimate(0.5 + 0.05 * a)}
+            for a in (-4.0, 0.0, 4.0)
+        },
+        "slope": {"score": estimate(0.1), "help": estimate(0.05)},
+        "null": {"score": {"p": 0.03}, "help": None},
+        "unsteered_controls": {"score": 0.8},
+        "random": {
+            "4.0": [{"score": 0.9, "help": 0.4}, {"score": 1.1, "help": 0.6}],
+            "-4.0": [{"score": 1.0, "help": 0.5}],
+        },
+        "instruction": {"score": estimate(1.3), "help": None},
     }
 
 

@@ -25,10 +25,11 @@ OF_PART = {
     "cosines": {"cosine_across_layers", "cosine_to_contrasts"},
     "eia_correlation": {
         "eia_score_against_projection",
+        "on_policy_leaning",
         "on_policy_prediction",
         "on_policy_actions",
     },
-    "steered_play": {"steered_play"},
+    "steered_play": {"steered_play", "steered_play_help"},
     "steering_examples": {"steering_dose_response", "steering_frontier", "steering_damage"},
 }
 
@@ -58,8 +59,10 @@ def test_findings_say_the_saved_numbers() -> None:
     assert "100 episodes" in found["on_policy_prediction"]
     assert "0.580" in found["on_policy_actions"]
     assert "512 decisions" in found["on_policy_actions"]
+    assert "0.270" in found["on_policy_leaning"]
+    assert "512 decisions (that it is above 0: cannot tell)" in found["on_policy_leaning"]
     assert "0.100" in found["steered_play"]
-    assert "25 episodes" in found["steered_play"]
+    assert "25 episodes; against 2 random directions, p\xa0=\xa00.030" in found["steered_play"]
     assert "mean cosine of 0.90" in found["cosine_across_layers"]
     assert "+0.61 nats" in found["steering_dose_response"]
     assert "more than under 90% of 20 random" in found["steering_dose_response"]
@@ -72,9 +75,22 @@ def test_a_null_on_policy_part_draws_nothing() -> None:
     run = synthetic_run()
     run["eia_correlation"]["on_policy"] = None
     assert set(run_figures(run)) == set().union(*OF_PART.values()) - {
+        "on_policy_leaning",
         "on_policy_prediction",
         "on_policy_actions",
     }
+
+
+def test_random_directions_are_drawn_from_where_the_steered_line_starts() -> None:
+    figure = run_figures(synthetic_run())["steered_play"]
+    band, marks, line = figure.data
+    # Their own episodes score 0.8 unsteered, all episodes 1.0: what they move is drawn from there.
+    assert dict(zip(line.x, line.y, strict=True))[0.0] == pytest.approx(1.0)
+    assert list(marks.x) == [-4.0, 4.0, 4.0]
+    assert list(marks.y) == pytest.approx([1.2, 1.1, 1.3])
+    assert band.fill == "toself"
+    assert list(band.x) == [-4.0, 0.0, 4.0, 4.0, 0.0, -4.0]
+    assert list(band.y) == pytest.approx([1.2, 1.0, 1.11, 1.29, 1.0, 1.2])
 
 
 def test_cosines_that_do_not_fit_together_draw_nothing() -> None:

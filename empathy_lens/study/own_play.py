@@ -1,0 +1,103 @@
+"""The model's own play in a run's folder: episodes kept as they are played, so that it resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from ..activations import Progress
+from ..eia.behaviour import Assignment
+from ..eia.decisions import Choice, Play
+from ..eia.language_model import play_games
+from ..eia.play_file import join_plays, load_play, save_play
+from ..eia.steered_play import Condition, Outcome, play_condition
+from ..files import read_json, write_json
+from ..models import model_card
+from ..runs import Run, versions
+from ..types import Direction, HookedModel
+
+__all__ = ["play_under_instructions", "play_under_steering"]
+
+FOLDER = "plays"
+
+
+def play_under_instructions(
+    run: Run,
+    model: HookedModel,
+    plan: Sequence[Assignment],
+    choice: Choice,
+    layers: Sequence[int],
+    *,
+    seed: int,
+    progress: Callable[[str], Progress],
+) -> Play:
+    """The play of a plan; each game under each disposition is a stage of the run."""
+    parts: dict[str, list[Assignment]] = {}
+    for assignment in plan:
+        parts.setdefault(f"{assignment.game_id}-{assignment.disposition}", []).append(assignment)
+
+    def play(name: str, part: Sequence[Assignment]) -> None:
+        played = play_games(
+            model,
+            [(a.game_id, a.seed) for a in part],
+            preambles=[a.preamble for a in part],
+            choice=choice,
+            layers=layers,
+            seed=seed,
+            progress=progress(name),
+        )
+        save_play(run.folder / _play_file(name), played)
+
+    for name, part in parts.items():
+        inputs = [_setting(model, choice, seed), list(layers), [asdict(a) for a in part]]
+        run.stage(f"{FOLDER}/{name}", inputs, [_play_file(name)], partial(play, name, part))
+    return join_plays([load_play(run.folder / _play_file(name)) for name in parts])
+
+
+def play_under_steering(
+    run: Run,
+    model: HookedModel,
+    direction: Direction,
+    todo: Mapping[Condition, Sequence[tuple[str, int]]],
+    choice: Choice,
+    *,
+    seed: int,
+    progress: Callable[[str], Progress],
+) -> dict[Condition, Outcome]:
+    """What came of the episodes of each condition; each condition is a stage of the run."""
+
+    def play(condition: Condition, episodes: Sequence[tuple[str, int]]) -> None:
+        outcome = play_condition(
+            model,
+            direction,
+            condition,
+            episodes,
+            choice=choice,
+            seed=seed,
+            progress=progress(str(condition)),
+        )
+        write_json(run.folder / _outcome_file(condition), asdict(outcome))
+
+    vector = [direction.site.layer, direction.raw_norm, direction.vector.tolist()]
+    outcomes = {}
+    for condition, episodes in todo.items():
+        file = _outcome_file(condition)
+        inputs = [_setting(model, choice, seed), vector, asdict(condition), list(episodes)]
+        run.stage(f"{FOLDER}/{condition}", inputs, [file], partial(play, condition, episodes))
+        kept = read_json(run.folder / file)
+        outcomes[condition] = Outcome(**{name: tuple(values) for name, values in kept.items()})
+    return outcomes
+
+
+def _setting(model: HookedModel, choice: Choice, seed: int) -> list[Any]:
+    return [model_card(model).provenance.to_dict(), asdict(choice), seed, versions()]
+
+
+def _play_file(name: str) -> str:
+    return f"{FOLDER}/{name}.safetensors"
+
+
+def _outcome_file(condition: Condition) -> str:
+    return f"{FOLDER}/steered-{condition}.json"
