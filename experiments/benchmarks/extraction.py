@@ -45,7 +45,7 @@ from empathy_lens.types import HookedModel, Site
 DATA = Path(__file__).resolve().parents[2] / "data" / "contrastive_pairs"
 WANTED = {"peers": 4.0, "seed": 10.0, "plain": 2.5, "gemm_fraction": 0.65}
 PEERS_BATCH = 8
-N_SEED_LAYERS = 5
+N_SEED_LAYERS, SEED_TEXTS = 5, 4
 GEMM_SECONDS = 1.0
 
 Clock = Callable[[], float]
@@ -134,7 +134,7 @@ def gemm_rate(cfg: Any, clock: Clock) -> float:
     return operations / (clock() - start)
 
 
-def measure(every: int, repeats: int, clock: Clock) -> dict[str, Any]:
+def measure(n_pairs: int | None, every: int, repeats: int, clock: Clock) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM
 
     model = load_model("embedded", device="cpu", dtype="float32")
@@ -146,15 +146,18 @@ def measure(every: int, repeats: int, clock: Clock) -> dict[str, Any]:
     texts = [text for both in encoded for text in both]
     some = [text for both in encoded[::every] for text in both]
     n_layers = int(model.cfg.n_layers)
-    seed_layers = [round(i * (n_layers - 1) / (N_SEED_LAYERS + 1)) for i in range(1, 6)]
+    seed_layers = [
+        round(i * (n_layers - 1) / (N_SEED_LAYERS + 1)) for i in range(1, N_SEED_LAYERS + 1)
+    ]
     settings = Settings(tuple(range(n_layers)))
     low = Settings(tuple(range(n_layers)), precision="bfloat16")
     flops, positions = needed_flops(model, texts)
     n_tokens, n_some = (sum(len(t.ids) for t in which) for which in (texts, some))
+    n_seed = sum(len(t.ids) for t in some[:SEED_TEXTS])
     ways: dict[str, tuple[Callable[[], Any], int]] = {
         "engine": (lambda: engine(model, texts, settings), n_tokens),
         "peers": (lambda: peers(hub, some, pad_id(model)), n_some),
-        "seed": (lambda: seed(hub, some[:4], seed_layers), sum(len(t.ids) for t in some[:4])),
+        "seed": (lambda: seed(hub, some[:SEED_TEXTS], seed_layers), n_seed),
         "plain": (lambda: plain(model, some), n_some),
     }
     without = unmeasured(model)
@@ -201,7 +204,7 @@ def measure(every: int, repeats: int, clock: Clock) -> dict[str, Any]:
             "text_tokens": n_tokens,
             "positions_needed": positions,
             "timed_slow_ways": n_some,
-            "timed_seed": ways["seed"][1],
+            "timed_seed": n_seed,
             "layers": n_layers,
             "seed_layers": seed_layers,
         },
@@ -254,11 +257,12 @@ def main() -> None:
     parser.add_argument(
         "--every", type=int, default=6, help="time the slow ways on every N-th pair"
     )
+    parser.add_argument("--pairs", type=int, help="only the first N pairs, to try the script out")
     parser.add_argument("--cpu-time", action="store_true", help="for a machine that others use")
     args = parser.parse_args()
     clock = time.process_time if args.cpu_time else time.perf_counter
     with clear_errors("Run it again."):
-        found = measure(max(1, args.every), max(1, args.repeats), clock)
+        found = measure(args.pairs, max(1, args.every), max(1, args.repeats), clock)
     print(json.dumps(found, indent=2) if args.json else table(found))
 
 
