@@ -217,8 +217,7 @@ SHARED = [
 ]
 
 
-@pytest.mark.parametrize("batch_tokens", [1, 60, 10_000])
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(("batch_tokens", "fused"), [(1, True), (60, False), (10_000, True)])
 def test_a_prompt_read_once_gives_what_reading_it_every_time_gives(model, batch_tokens, fused):
     """Prompts and completions of unlike length meet in a pass; gemma's window of 8 always bites."""
     encoded = [encode(model, text, prompt) for prompt, text in SHARED]
