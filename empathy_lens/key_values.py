@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .cells import Cell, resumed_pass
 from .errors import InputError
 from .logits import can_resume, check_finite, unembed
 from .tokens import pad_batch
@@ -88,7 +89,7 @@ def read(
     Raises NonFiniteError where a logit is NaN or infinite.
     """
     past = None if past is None else past.aligned()
-    cells = [_Cell(past, layer) for layer in range(int(model.cfg.n_layers))]
+    cells = [_cell(past, layer) for layer in range(int(model.cfg.n_layers))]
     all_real = real if past is None else torch.cat([past.real, real.to(past.real.device)], dim=1)
     with torch.no_grad():
         if can_resume(model):
@@ -183,7 +184,7 @@ def _side_by_side(
         hidden = torch.nn.functional.pad(theirs, (scores.shape[-1] - width, 0))
         return scores.masked_fill_(hidden, torch.finfo(scores.dtype).min)
 
-    cells = [_Cell(past, layer) for layer in range(int(model.cfg.n_layers))]
+    cells = [_cell(past, layer) for layer in range(int(model.cfg.n_layers))]
     before = [] if past is None else [past.real]
     all_steps = torch.cat([*(b.long() for b in before), steps.to(device)], dim=1)
     names = [f"blocks.{layer}.attn.hook_attn_scores" for layer in range(len(cells))]
@@ -244,68 +245,18 @@ def _fits_window(
     return bool(n_past + max(widths) <= model.cfg.window_size)
 
 
-class _Cell:
-    """One layer's keys and values while a batch is read: those of before joined to the new."""
-
-    def __init__(self, past: KeyValues | None, layer: int) -> None:
-        self._past = None if past is None else (past.keys[layer], past.values[layer])
-        self.keys = self.values = torch.empty(0)
-
-    @property
-    def n_past(self) -> int:
-        return 0 if self._past is None else self._past[0].shape[1]
-
-    def join(
-        self,
-        new_keys: Float[Tensor, "batch pos head d_head"],
-        new_values: Float[Tensor, "batch pos head d_head"],
-    ) -> tuple[Tensor, Tensor]:
-        self.keys, self.values = new_keys, new_values
-        if self._past is not None:
-            self.keys = torch.cat([self._past[0], new_keys], dim=1)
-            self.values = torch.cat([self._past[1], new_values], dim=1)
-        return self.keys, self.values
-
-
-class _HookedEntry:
-    """A layer of a TransformerLens cache over a cell."""
-
-    def __init__(self, cell: _Cell, batch: int, cfg: Any) -> None:
-        heads = cfg.n_key_value_heads or cfg.n_heads
-        # TransformerLens asks this tensor for its shape only.
-        self.past_keys = torch.empty(()).expand(batch, cell.n_past, heads, cfg.d_head)
-        self.append = cell.join
-
-
-class _HookedCache:
-    """What a HookedTransformer needs of a cache of keys and values."""
-
-    def __init__(self, entries: list[_HookedEntry], steps: Int[Tensor, "batch all"]) -> None:
-        self.entries, self.steps = entries, steps
-
-    def __getitem__(self, layer: int) -> _HookedEntry:
-        return self.entries[layer]
-
-    def append_attention_mask(self, mask: Int[Tensor, "batch pos"]) -> Int[Tensor, "batch all"]:
-        """The mask of old and new tokens, which is known already."""
-        return self.steps
-
-
 def _residual(
     model: HookedModel,
     tokens: Int[Tensor, "batch pos"],
     steps: Int[Tensor, "batch all"],
-    cells: list[_Cell],
+    cells: list[Cell],
 ) -> Float[Tensor, "batch pos d_model"]:
     """Residual stream after the last block; ``steps`` is the attention mask, past included."""
     device = torch.device(model.cfg.device or "cpu")
-    steps = steps.to(device)
-    cache = _HookedCache([_HookedEntry(c, len(tokens), model.cfg) for c in cells], steps)
     residual: Tensor = model(
         tokens.to(device),
-        attention_mask=steps[:, -tokens.shape[1] :],
-        past_kv_cache=cache,
         stop_at_layer=int(model.cfg.n_layers),
+        **resumed_pass(model, steps, cells),
     )
     return residual
 
@@ -315,36 +266,18 @@ def _bridge_logits(
     tokens: Int[Tensor, "batch pos"],
     all_real: Bool[Tensor, "batch all"],
     at: Bool[Tensor, "batch pos"],
-    cells: list[_Cell],
+    cells: list[Cell],
 ) -> Float[Tensor, "read d_vocab"]:
-    from transformers.cache_utils import Cache, DynamicLayer
-
-    class Layer(DynamicLayer):
-        """A layer of a transformers cache (batch, head, pos, d_head) over a cell."""
-
-        def __init__(self, cell: _Cell) -> None:
-            super().__init__()
-            self.cell, self.length = cell, cell.n_past
-            self.is_initialized = True
-
-        def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
-            keys, values = self.cell.join(key_states.transpose(1, 2), value_states.transpose(1, 2))
-            self.length = keys.shape[1]
-            return keys.transpose(1, 2), values.transpose(1, 2)
-
-        def get_seq_length(self) -> int:
-            return self.length
-
     device = torch.device(model.cfg.device or "cpu")
     columns = at.any(dim=0).nonzero()[:, 0].to(device)
     logits: Tensor = model(
-        tokens.to(device),
-        attention_mask=all_real.long().to(device),
-        past_key_values=Cache(layers=[Layer(cell) for cell in cells]),
-        use_cache=True,
-        logits_to_keep=columns,
+        tokens.to(device), logits_to_keep=columns, **resumed_pass(model, all_real, cells)
     )
     return logits[at.to(device)[:, columns]].float()
+
+
+def _cell(past: KeyValues | None, layer: int) -> Cell:
+    return Cell() if past is None else Cell(past.keys[layer], past.values[layer])
 
 
 def _log_probs(

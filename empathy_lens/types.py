@@ -155,7 +155,8 @@ class Provenance:
 
     ``weight_basis`` names the basis in which the residual stream is written ("hub" where
     the weights are unprocessed, so that ``resid_post`` equals the hub model's block output).
-    ``weights_hash`` fingerprints the weights themselves, not their file.
+    ``weights_hash`` fingerprints the weights themselves, not their file. ``precision`` names what
+    was computed in where that is less than ``dtype``, else it is empty.
     """
 
     model_name: str
@@ -167,6 +168,7 @@ class Provenance:
     revision: str = ""
     prompt_format: str = ""
     data_hash: str = ""
+    precision: str = ""
 
     def same_basis(self, other: Provenance) -> bool:
         """Whether vectors from the two live in one space (dtype and backend may differ)."""

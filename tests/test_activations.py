@@ -3,13 +3,15 @@ import torch
 from tiny_models import BOS
 
 from empathy_lens.activations import (
-    _pool,
     extract_activations,
     extract_completions,
+    extract_poolings,
     pooled_resid_post,
     resid_post_cache,
     resolve_layers,
 )
+from empathy_lens.activations.engine import Settings, read_texts
+from empathy_lens.activations.pooling import Pooler
 from empathy_lens.errors import InputError, NonFiniteError
 from empathy_lens.models import model_card
 from empathy_lens.tokens import encode
@@ -51,7 +53,9 @@ def test_pooling_is_over_the_completions_tokens_alone(model, pooling):
 @pytest.mark.parametrize("pooling", ["mean", "last"])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_batch_gives_what_its_texts_give_alone_on_either_side(model, pooling, side):
-    together = extract_activations(model, PAIRS, pooling=pooling, padding_side=side)
+    together = extract_activations(
+        model, PAIRS, pooling=pooling, padding_side=side, share_prompts=False
+    )
     for number, pair in enumerate(PAIRS):
         alone = extract_activations(model, [pair], pooling=pooling, batch_tokens=1)
         both = together.values[2 * number : 2 * number + 2]
@@ -75,7 +79,8 @@ def test_a_batch_stays_within_the_token_budget(tiny_gemma2, batch_tokens):
 
     with tiny_gemma2.hooks(fwd_hooks=[(Site(0).hook_name, note)]):
         extract_activations(tiny_gemma2, PAIRS, batch_tokens=batch_tokens)
-    assert sum(rows for rows, _ in shapes) == len(TEXTS)
+    # Two pairs have prompts long enough to be read once, before their completions.
+    assert sum(rows for rows, _ in shapes) == len(TEXTS) + 2
     assert all(rows == 1 or rows * width <= batch_tokens for rows, width in shapes)
 
 
@@ -133,9 +138,8 @@ def test_rubric_completions_are_read_like_pairs(tiny_gemma2):
 def test_bos_prompt_and_pads_are_never_pooled(tiny_gemma2, pooling, side, junk):
     """Whatever stands at positions outside the completion leaves the result as it was."""
     layer = 2
-    usual = extract_activations(
-        tiny_gemma2, PAIRS, layers=[layer], pooling=pooling, padding_side=side
-    )
+    options = {"layers": [layer], "pooling": pooling, "share_prompts": False}
+    usual = extract_activations(tiny_gemma2, PAIRS, padding_side=side, **options)
     spoilt_positions = []
 
     def spoil(value, hook):
@@ -149,9 +153,7 @@ def test_bos_prompt_and_pads_are_never_pooled(tiny_gemma2, pooling, side, junk):
         return torch.where(outside[..., None], junk, value)
 
     with tiny_gemma2.hooks(fwd_hooks=[(Site(layer).hook_name, spoil)]):
-        spoilt = extract_activations(
-            tiny_gemma2, PAIRS, layers=[layer], pooling=pooling, padding_side=side
-        )
+        spoilt = extract_activations(tiny_gemma2, PAIRS, padding_side=side, **options)
     assert len(spoilt_positions) == 1
     assert spoilt_positions[0] > len(TEXTS)
     torch.testing.assert_close(spoilt.values, usual.values)
@@ -183,10 +185,78 @@ def test_a_value_that_is_not_finite_is_named_with_hook_position_and_remedy(model
 
 def test_low_precision_is_pooled_in_float32():
     """A sum of 300 values near 300 is beyond what float16 can hold."""
-    values = torch.full((1, 300, 8), 300.0, dtype=torch.float16)
-    pooled = _pool(values, torch.ones(1, 300, dtype=torch.bool), "blocks.0.hook_resid_post")
-    assert pooled.dtype == torch.float32
-    assert torch.equal(pooled, torch.full((1, 8), 300.0))
+    pooler = Pooler([(0, 300, 0)], [0], ["mean", "last"], [0])
+    ((_, hook),) = pooler.hooks()
+    hook(torch.full((1, 300, 8), 300.0, dtype=torch.float16))
+    for pooled in pooler.pooled().values():
+        assert pooled.dtype == torch.float32
+        assert torch.equal(pooled, torch.full((1, 1, 8), 300.0))
+
+
+def test_several_poolings_come_from_one_pass(tiny_gemma2):
+    passes = []
+
+    def note(value, hook):
+        passes.append(len(value))
+
+    with tiny_gemma2.hooks(fwd_hooks=[(Site(0).hook_name, note)]):
+        both = extract_poolings(tiny_gemma2, PAIRS)
+        n_passes = len(passes)
+        extract_activations(tiny_gemma2, PAIRS)
+    assert len(passes) == 2 * n_passes
+    for pooling, found in both.items():
+        assert found.pooling == pooling
+        alone = extract_activations(tiny_gemma2, PAIRS, pooling=pooling)
+        assert torch.equal(found.values, alone.values)
+
+
+SHARED = [
+    *(("A man fell on the road, and it is late.", text) for text in ("I stop.", "I go on.", "Hm.")),
+    ("Only one text has this prompt.", "Then it is read whole."),
+    *(("Food is short.", text) for text in ("We share all of it, to the last.", "I keep it.")),
+]
+
+
+@pytest.mark.parametrize(("batch_tokens", "fused"), [(1, True), (60, False), (10_000, True)])
+def test_a_prompt_read_once_gives_what_reading_it_every_time_gives(model, batch_tokens, fused):
+    """Prompts and completions of unlike length meet in a pass; gemma's window of 8 always bites."""
+    encoded = [encode(model, text, prompt) for prompt, text in SHARED]
+    layers, poolings = tuple(range(model.cfg.n_layers)), ("mean", "last")
+    settings = Settings(layers, poolings, batch_tokens, fused=fused)
+    found = read_texts(model, encoded, settings)
+    for item, (prompt, text) in enumerate(SHARED):
+        for pooling in poolings:
+            for layer in layers:
+                expected = by_hand(model, prompt, text, layer, pooling)
+                torch.testing.assert_close(found[pooling][item, layer], expected, **TOLERANCE)
+
+
+def test_a_shared_prompt_is_computed_once(tiny_gemma2):
+    seen = []
+
+    def note(value, hook):
+        seen.append(value.shape[0] * value.shape[1])
+
+    with tiny_gemma2.hooks(fwd_hooks=[(Site(0).hook_name, note)]):
+        pooled_resid_post(tiny_gemma2, SHARED[:3], layers=[0], batch_tokens=1)
+    encoded = [encode(tiny_gemma2, text, prompt) for prompt, text in SHARED[:3]]
+    assert sum(seen) == encoded[0].start + sum(e.n_completion for e in encoded)
+
+
+def test_a_model_that_is_steered_is_read_as_it_is_steered(model):
+    """Hooks on the model act in the prompts' pass as in the texts'."""
+
+    def push(value, hook):
+        return value + 1.0
+
+    name = Site(0).hook_name
+    with model.hooks(fwd_hooks=[(name, push)]):
+        found, _ = pooled_resid_post(model, SHARED, layers=[1])
+        for item, (prompt, text) in enumerate(SHARED):
+            expected = by_hand(model, prompt, text, 1, "mean")
+            torch.testing.assert_close(found[item, 0], expected, **TOLERANCE)
+    bare, _ = pooled_resid_post(model, SHARED, layers=[1])
+    assert (bare - found).abs().max() > 1e-2
 
 
 def test_progress_counts_every_text_once_and_ends_at_all(tiny_gemma2):
@@ -217,8 +287,23 @@ def test_no_pairs_are_refused(tiny_gemma2):
 
 
 def test_no_hook_is_left_behind(model):
-    extract_activations(model, PAIRS[:1])
     tokens = torch.tensor([[BOS, 40, 50, 60]])
     before = model(tokens)
+    extract_activations(model, PAIRS[:1])
     assert all(not hook.fwd_hooks for hook in model.hook_dict.values())
+    assert all("forward" not in module.__dict__ for module in model.modules())
     torch.testing.assert_close(model(tokens), before)
+
+
+@pytest.mark.embedded
+def test_the_real_model_read_at_once_gives_what_it_gives_text_by_text(embedded):
+    """Shared prompts, fused blocks and batches together, at every layer, norms of 10 to 50,000."""
+    texts = [SHARED[0], SHARED[1], SHARED[3]]
+    layers = range(embedded.cfg.n_layers)
+    found, _ = pooled_resid_post(embedded, texts, layers=layers)
+    for item, (prompt, text) in enumerate(texts):
+        encoded = encode(embedded, text, prompt)
+        cache = resid_post_cache(embedded, torch.tensor([encoded.ids]), layers)
+        expected = torch.stack([cache[n][0, encoded.start :].mean(dim=0) for n in layers])
+        error = (found[item] - expected).norm(dim=1) / expected.norm(dim=1)
+        assert error.max() < 1e-4
