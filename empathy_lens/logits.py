@@ -21,6 +21,7 @@ __all__ = [
     "can_resume",
     "check_finite",
     "early_residual",
+    "is_finite",
     "last_logits",
     "new_cache",
     "resumed_residual",
@@ -155,10 +156,18 @@ def check_finite(
     model: HookedModel, logits: Float[Tensor, "*batch d_vocab"]
 ) -> Float[Tensor, "*batch d_vocab"]:
     """The logits as they are. Raises NonFiniteError where one is NaN or infinite."""
-    # The extremes are NaN where anything is; reading them is far cheaper than isfinite.
-    if logits.numel() and not all(torch.isfinite(extreme) for extreme in logits.aminmax()):
+    if not is_finite(logits):
         raise NonFiniteError(
             f"logits are not finite in {model.cfg.dtype}; steer less, or load the model with "
             "--dtype bfloat16 or float32"
         )
     return logits
+
+
+def is_finite(values: Float[Tensor, "..."]) -> bool:
+    """Whether no value is NaN or infinite: one pass without a mask, one wait for the device."""
+    if not values.numel():
+        return True
+    # The extremes are NaN where anything is.
+    low, high = values.aminmax()
+    return bool(torch.isfinite(low) & torch.isfinite(high))
