@@ -12,17 +12,19 @@ from .damage import Damage, measure_damage
 from .generation import generate_steered
 from .hooks import ablate_direction, add_direction, by_row, clamp_direction, on_sites
 from .log_odds import INSTRUCTION, action_log_odds, instructed, random_shift_null
-from .recommend import Recommendation, recommend
-from .sweep import SteeringSweep, steering_sweep
+from .recommend import Recommendation, recommend, recommendations
+from .sweep import Controls, SteeringSweep, add_controls, steering_sweep
 
 __all__ = [
     "INSTRUCTION",
     "Coherence",
+    "Controls",
     "Damage",
     "Recommendation",
     "SteeringSweep",
     "ablate_direction",
     "action_log_odds",
+    "add_controls",
     "add_direction",
     "by_row",
     "check_direction",
@@ -37,6 +39,7 @@ __all__ = [
     "random_controls",
     "random_shift_null",
     "recommend",
+    "recommendations",
     "repetition",
     "shuffled_controls",
     "steering_sweep",

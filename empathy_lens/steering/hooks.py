@@ -146,6 +146,11 @@ def _hook(
             return resid
         if len(rows) not in (1, len(resid)):
             raise InputError(f"{len(rows)} values for a batch of {len(resid)} rows ({what})")
+        if resid.shape[-1] != len(direction.vector):
+            raise InputError(
+                f"a direction of width {len(direction.vector)} cannot steer activations of width "
+                f"{resid.shape[-1]}: they come from different models"
+            )
         changed = change(resid).to(resid.dtype)
         if not is_finite(changed):
             raise NonFiniteError(

@@ -12,7 +12,10 @@ from ..types import Estimate
 from .analysis import accuracy_change, effect, instruction_effect, loss_increase
 from .sweep import SteeringSweep
 
-__all__ = ["Recommendation", "recommend"]
+__all__ = ["Recommendation", "Side", "recommend", "recommendations"]
+
+Side = Literal["adding", "removing"]
+SIGNS: dict[Side, float] = {"adding": 1.0, "removing": -1.0}
 
 MAX_LOSS_INCREASE = 0.05
 MAX_ACCURACY_DROP = 0.05
@@ -26,7 +29,8 @@ class Recommendation:
     effect was at least half of that at ``alpha``, the best. ``effect`` and ``instruction`` (a
     plain request instead) are shifts in nats per token, ``loss_increase`` nats per token of
     neutral text, ``accuracy_change`` a difference of shares. ``share_beyond`` is the share of
-    random directions at that setting that move the choice less far the way asked.
+    random directions at that setting that move the choice less far the way asked (None where
+    the layer has no controls).
     """
 
     layer: int
@@ -35,7 +39,7 @@ class Recommendation:
     effect: Estimate
     loss_increase: Estimate
     accuracy_change: Estimate
-    share_beyond: float
+    share_beyond: float | None
     shuffled_share_beyond: float | None
     instruction: Estimate
     n_choosing: int
@@ -46,15 +50,20 @@ class Recommendation:
     def works(self) -> bool:
         """Whether the effect excludes 0 the way asked and exceeds 95% of random directions."""
         ends = self.effect.low if self.alpha > 0 else -self.effect.high
-        return ends > 0 and self.share_beyond >= 0.95
+        return ends > 0 and self.share_beyond is not None and self.share_beyond >= 0.95
 
     def __str__(self) -> str:
         low, high = sorted(self.alphas)
         strengths = f"{low:g}" if low == high else f"{low:g} to {high:g} (best {self.alpha:g})"
+        beside = (
+            "not compared with random directions"
+            if self.share_beyond is None
+            else f"beyond {100 * self.share_beyond:.0f}% of random directions"
+        )
         return (
             f"layer {self.layer}, alpha {strengths}: shift "
-            f"{self.effect} nats per token, beyond {100 * self.share_beyond:.0f}% of random "
-            f"directions; neutral loss {self.loss_increase}; accuracy change "
+            f"{self.effect} nats per token, {beside}; neutral loss "
+            f"{self.loss_increase}; accuracy change "
             f"{self.accuracy_change}; a plain instruction shifts {self.instruction}. "
             + ("It works by these measures." if self.works else "Not shown to work.")
         )
@@ -63,7 +72,7 @@ class Recommendation:
 def recommend(
     sweep: SteeringSweep,
     *,
-    towards: Literal["adding", "removing"] = "adding",
+    towards: Side = "adding",
     max_loss_increase: float = MAX_LOSS_INCREASE,
     max_accuracy_drop: float = MAX_ACCURACY_DROP,
     n_resamples: int = 10_000,
@@ -76,9 +85,9 @@ def recommend(
     where no setting within the bounds moves the choice the way asked. Raises InputError where no
     such alpha was swept.
     """
-    if towards not in ("adding", "removing"):
+    if towards not in SIGNS:
         raise InputError(f"towards: expected adding or removing, got {towards!r}")
-    sign = 1.0 if towards == "adding" else -1.0
+    sign = SIGNS[towards]
     alphas = sorted((a for a in sweep.pushes if sign * a > 0), key=abs)
     if not alphas:
         raise InputError(f"no alpha for {towards} was swept; swept: {list(sweep.pushes)}")
@@ -102,6 +111,17 @@ def recommend(
     return _report(sweep, layer, alpha, (useful[0], useful[-1]), sign, n_resamples)
 
 
+def recommendations(
+    sweep: SteeringSweep, *, n_resamples: int = 10_000
+) -> dict[Side, Recommendation | None]:
+    """:func:`recommend` for each side that was swept."""
+    return {
+        towards: recommend(sweep, towards=towards, n_resamples=n_resamples)
+        for towards, sign in SIGNS.items()
+        if any(sign * push > 0 for push in sweep.pushes)
+    }
+
+
 def _within(sweep: SteeringSweep, layer: int, at: int, max_loss: float, max_drop: float) -> bool:
     losses = sweep.damage.losses[layer][:, ::2]
     correct = sweep.damage.correct[layer][:, ::2]
@@ -118,20 +138,17 @@ def _report(
     sign: float,
     n_resamples: int,
 ) -> Recommendation:
-    row, push = sweep.layers.index(layer), sweep.pushes.index(alpha)
+    push, controls = sweep.pushes.index(alpha), sweep.controls_at(layer)
     shift = effect(sweep, layer, alpha, n_resamples=n_resamples)
     n_texts, n_questions = (
         found[layer].shape[1] for found in (sweep.damage.losses, sweep.damage.correct)
     )
 
-    def beyond(controls: np.ndarray) -> float | None:
-        if not len(controls):
+    def beyond(shifts: np.ndarray) -> float | None:
+        if not len(shifts):
             return None
-        moved = controls[:, push].mean(axis=-1)
-        return float((sign * moved < sign * shift.value).mean())
+        return float((sign * shifts[:, push].mean(axis=-1) < sign * shift.value).mean())
 
-    random = beyond(sweep.random[row])
-    assert random is not None
     return Recommendation(
         layer=layer,
         alpha=alpha,
@@ -143,8 +160,8 @@ def _report(
         accuracy_change=accuracy_change(
             sweep, layer, alpha, questions=range(1, n_questions, 2), n_resamples=n_resamples
         ),
-        share_beyond=random,
-        shuffled_share_beyond=beyond(sweep.shuffled[row]),
+        share_beyond=beyond(controls.random),
+        shuffled_share_beyond=beyond(controls.shuffled),
         instruction=instruction_effect(sweep, n_resamples=n_resamples),
         n_choosing=len(sweep.choosing),
         n_reporting=len(sweep.reporting),
