@@ -20,7 +20,7 @@ from .analysis import (
 )
 from .coherence import MAX_PERPLEXITY_RATIO, MAX_REPETITION, MIN_WORDS
 from .log_odds import INSTRUCTION
-from .recommend import Recommendation, recommendations
+from .recommend import Recommendation, recommendations, within_bounds
 from .sweep import SteeredText, SteeringSweep
 
 __all__ = ["ALPHAS", "CONTROL_ALPHAS", "EXAMPLE_SCENARIOS", "sweep_summary"]
@@ -89,7 +89,10 @@ def sweep_summary(
             "shift": instruction_effect(sweep, **options).to_dict(),
         },
         "asymmetry": _plain(asymmetry(sweep, layer, **options)),
-        "frontier": [_plain(point) for point in frontier(sweep, **options)],
+        "frontier": [
+            _plain(point) | {"within": within_bounds(sweep, point.layer, point.alpha)}
+            for point in frontier(sweep, **options)
+        ],
         "recommendation": {
             towards: _recommended(answer)
             for towards, answer in recommendations(sweep, **options).items()

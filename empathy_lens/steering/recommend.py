@@ -12,7 +12,7 @@ from ..types import Estimate
 from .analysis import accuracy_change, effect, instruction_effect, loss_increase
 from .sweep import SteeringSweep
 
-__all__ = ["Recommendation", "Side", "recommend", "recommendations"]
+__all__ = ["Recommendation", "Side", "recommend", "recommendations", "within_bounds"]
 
 Side = Literal["adding", "removing"]
 SIGNS: dict[Side, float] = {"adding": 1.0, "removing": -1.0}
@@ -97,10 +97,15 @@ def recommend(
     for row, layer in enumerate(sweep.layers):
         fine[layer] = {}
         for alpha in alphas:
-            at = sweep.alphas.index(alpha)
-            if not _within(sweep, layer, at, max_loss_increase, max_accuracy_drop):
+            if not within_bounds(
+                sweep,
+                layer,
+                alpha,
+                max_loss_increase=max_loss_increase,
+                max_accuracy_drop=max_accuracy_drop,
+            ):
                 break
-            moved = sign * float(sweep.shifts[row, at, choosing].mean())
+            moved = sign * float(sweep.shifts[row, sweep.alpha_index(alpha), choosing].mean())
             fine[layer][alpha] = moved
             if moved > 0 and (best is None or moved > best[0]):
                 best = (moved, layer, alpha)
@@ -122,12 +127,24 @@ def recommendations(
     }
 
 
-def _within(sweep: SteeringSweep, layer: int, at: int, max_loss: float, max_drop: float) -> bool:
+def within_bounds(
+    sweep: SteeringSweep,
+    layer: int,
+    alpha: float,
+    *,
+    max_loss_increase: float = MAX_LOSS_INCREASE,
+    max_accuracy_drop: float = MAX_ACCURACY_DROP,
+) -> bool:
+    """Whether the damage on the texts and questions for choosing leaves a setting in question.
+
+    Bounds are in nats per token of neutral text, and a difference of shares.
+    """
+    at = sweep.alpha_index(alpha)
     losses = sweep.damage.losses[layer][:, ::2]
     correct = sweep.damage.correct[layer][:, ::2]
     loss = float((losses[at] - losses[sweep.zero]).mean())
     drop = float(correct[sweep.zero].mean() - correct[at].mean())
-    return loss <= max_loss and drop <= max_drop
+    return loss <= max_loss_increase and drop <= max_accuracy_drop
 
 
 def _report(

@@ -19,7 +19,7 @@ from .evidence_figures import EVIDENCE_FIGURES
 from .play_figures import on_policy_actions, on_policy_prediction, steered_play_scores
 from .runs import PARTS, get
 from .steering_figures import steering_damage
-from .sweep_figures import dose_response, effect_against_damage
+from .sweep_figures import dose_response, effect_against_damage, effect_by_layer
 from .validation_figures import auroc_by_layer, projection_distributions
 
 __all__ = ["GROUPS", "run_figures"]
@@ -39,7 +39,13 @@ GROUPS = {
         "on_policy_actions",
         "steered_play",
     ),
-    "Steering": ("steering_dose_response", "steering_frontier", "steering_damage"),
+    "Steering": (
+        "steering_dose_response",
+        "steering_frontier",
+        "steering_damage",
+        "sweep_by_layer",
+        "sweep_frontier",
+    ),
 }
 """Figures by the question that they answer, in the order of the report."""
 
@@ -69,6 +75,8 @@ def run_figures(run: Mapping[str, Any]) -> dict[str, go.Figure]:
         "steering_dose_response": lambda: dose_response(steering),
         "steering_frontier": lambda: effect_against_damage(steering),
         "steering_damage": lambda: steering_damage(steering),
+        "sweep_by_layer": lambda: effect_by_layer(run.get("steering_sweep")),
+        "sweep_frontier": lambda: effect_against_damage(run.get("steering_sweep")),
     }
     drawn = {name: draw[name]() for names in GROUPS.values() for name in names}
     return {name: figure for name, figure in drawn.items() if figure is not None}
