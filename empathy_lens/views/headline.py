@@ -70,6 +70,13 @@ def measures(run: Mapping[str, Any]) -> list[Measure]:
         ),
         ("rubric score, Pearson r", get(eia, "rubric", "pearson"), signed, 0.0, ""),
         ("own play, Spearman ρ", get(eia, "on_policy", "spearman"), signed, 0.0, ""),
+        (
+            "steered play, EIA score per alpha",
+            get(run.get("steered_play"), "slope"),
+            (-0.5, 0.5),
+            0.0,
+            "",
+        ),
     ]
     found = []
     for name, data, span, chance, note in listed:

@@ -183,16 +183,20 @@ def effect_by_layer(sweep: Any) -> go.Figure | None:
     broken = [(row["layer"], row["alpha"]) for row, _, _ in points if row.get("within") is False]
     answers = numbers_of(sweep, "recommendation").values()
     chosen = [(get(a, "layer"), get(a, "alpha")) for a in answers]
-    marks = (("x-thin", broken, "out of bounds"), ("circle-open", chosen, "recommended"))
-    for symbol, settings, name in marks:
+    for symbol, settings in (("x-thin", broken), ("circle-open", chosen)):
         shown = [(k, a) for k, a in settings if plain(k) and plain(a) and (k, a) in at]
         figure.add_scatter(
             x=[signed_text(float(a)) for _, a in shown],
             y=[str(k) for k, _ in shown],
             mode="markers",
-            marker={"symbol": symbol, "size": 11, "line": {"width": 2, "color": "#000000"}},
+            marker={
+                "symbol": symbol,
+                "size": 11,
+                "color": "#000000",
+                "line": {"width": 2, "color": "#000000"},
+            },
             hoverinfo="skip",
-            name=name,
+            showlegend=False,
         )
     figure.update_xaxes(type="category", showgrid=False, zeroline=False)
     figure.update_yaxes(type="category", showgrid=False, zeroline=False)
