@@ -132,6 +132,7 @@ def test_recommend_finds_the_planted_layer_and_reports_on_other_prompts(swept):
     found = recommend(swept, max_loss_increase=10.0, max_accuracy_drop=1.0, n_resamples=500)
     assert found is not None
     assert found.works
+    assert "It works by these measures, beyond 100% of random directions." in str(found)
     assert (found.layer, found.alpha) == (1, 2.0)
     chosen_on = swept.shifts[1][:, list(swept.choosing)].mean(axis=1)
     enough = [a for a, s in zip(ALPHAS, chosen_on, strict=True) if s >= chosen_on[-1] / 2]
@@ -157,6 +158,8 @@ def test_what_prompts_for_reporting_do_never_changes_the_choice(swept):
     assert (after.layer, after.alpha, after.alphas) == (before.layer, before.alpha, before.alphas)
     assert after.effect.value != before.effect.value
     assert not after.works
+    assert "the interval does not exclude 0" in after.doubts
+    assert "100% of random directions of equal norm do as much" in str(after)
 
 
 def test_damage_out_of_bounds_leaves_nothing_to_recommend(swept):
@@ -221,7 +224,8 @@ def test_controls_can_be_added_where_the_answer_lies(planted, train, swept):
     assert (found.layer, found.alpha) == (1, 2.0)
     assert found.share_beyond is None
     assert not found.works
-    assert "not compared with random directions" in str(found)
+    assert found.doubts == ("it was not compared with random directions",)
+    assert "Not shown to work: it was not compared with random directions." in str(found)
     summary = sweep_summary(bare, 1, n_resamples=200)
     assert summary["random"] == {
         "n": 0,

@@ -19,6 +19,7 @@ SIGNS: dict[Side, float] = {"adding": 1.0, "removing": -1.0}
 
 MAX_LOSS_INCREASE = 0.05
 MAX_ACCURACY_DROP = 0.05
+ENOUGH_BEYOND = 0.95
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,34 @@ class Recommendation:
     @property
     def works(self) -> bool:
         """Whether the effect excludes 0 the way asked and exceeds 95% of random directions."""
-        ends = self.effect.low if self.alpha > 0 else -self.effect.high
-        return ends > 0 and self.share_beyond is not None and self.share_beyond >= 0.95
+        return not self.doubts
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why it is not shown to work; empty where it is."""
+        certain = self.effect.low if self.alpha > 0 else -self.effect.high
+        found = [] if certain > 0 else ["the interval does not exclude 0"]
+        if self.share_beyond is None:
+            found.append("it was not compared with random directions")
+        elif self.share_beyond < ENOUGH_BEYOND:
+            share = 100 * (1 - self.share_beyond)
+            found.append(f"{share:.0f}% of random directions of equal norm do as much")
+        return tuple(found)
 
     def __str__(self) -> str:
         low, high = sorted(self.alphas)
         strengths = f"{low:g}" if low == high else f"{low:g} to {high:g} (best {self.alpha:g})"
-        beside = (
-            "not compared with random directions"
-            if self.share_beyond is None
-            else f"beyond {100 * self.share_beyond:.0f}% of random directions"
+        verdict = (
+            f"Not shown to work: {' and '.join(self.doubts)}."
+            if self.doubts
+            else f"It works by these measures, beyond {100 * (self.share_beyond or 0):.0f}% of "
+            "random directions."
         )
         return (
-            f"layer {self.layer}, alpha {strengths}: shift "
-            f"{self.effect} nats per token, {beside}; neutral loss "
-            f"{self.loss_increase}; accuracy change "
-            f"{self.accuracy_change}; a plain instruction shifts {self.instruction}. "
-            + ("It works by these measures." if self.works else "Not shown to work.")
+            f"layer {self.layer}, alpha {strengths}: the log-odds shift by {self.effect} nats per "
+            f"token (a plain instruction instead: {self.instruction}); the loss on neutral text "
+            f"changes by {self.loss_increase}, the share of plain questions answered rightly by "
+            f"{self.accuracy_change}. {verdict}"
         )
 
 
