@@ -17,6 +17,7 @@ from empathy_lens.files import read_json, write_json
 from empathy_lens.models import load_model, model_card
 from empathy_lens.steering import (
     Coherence,
+    action_log_odds,
     add_controls,
     random_controls,
     recommend,
@@ -241,6 +242,13 @@ def test_controls_can_be_added_where_the_answer_lies(planted, train, swept):
     assert_same_controls(add_controls(planted, one, [0], **options), swept)
     with pytest.raises(InputError, match="layer 2 was not swept"):
         add_controls(planted, bare, [2], **options)
+
+
+def test_controls_are_shifts_by_random_directions_of_equal_norm(planted, swept):
+    drawn = random_controls(swept.directions[1], 20, seed=swept.seed + 1)[3]
+    prompt = PROMPTS[swept.reporting[2]]
+    steered, plain = action_log_odds(planted, prompt, [drawn, drawn], [swept.pushes[0], 0.0])
+    assert swept.controls[1].random[3, 0, 2] == pytest.approx(steered - plain, abs=1e-4)
 
 
 FINE = Coherence(20, 8.0, 0.1, 0.9, truncated=False)
