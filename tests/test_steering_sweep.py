@@ -1,5 +1,6 @@
 """A model whose action log-odds provably follow a planted direction, swept and recommended."""
 
+import doctest
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from tiny_models import byte_tokenizer, tiny_llama_config
 from transformers import LlamaForCausalLM
 
+from empathy_lens import steering
 from empathy_lens.activations import extract_activations
 from empathy_lens.data import load_steering_prompts
 from empathy_lens.errors import InputError
@@ -19,6 +21,7 @@ from empathy_lens.steering import (
     Coherence,
     action_log_odds,
     add_controls,
+    add_direction,
     random_controls,
     recommend,
     shuffled_controls,
@@ -329,6 +332,19 @@ def test_the_summary_is_json_and_counts_what_it_holds(swept, tmp_path):
     assert (
         summary["recommendation"]["adding"] is None or summary["recommendation"]["adding"]["text"]
     )
+
+
+def test_the_examples_in_the_docstrings_run(planted):
+    have = {"model": planted, "direction": axis(planted, 5), "directions": [axis(planted, 5)]}
+    have |= {"tokens": torch.tensor([[1, 2, 3]]), "prompts": PROMPTS[:6]}
+    have |= {"texts": TEXTS, "questions": QUESTIONS}
+    for documented in (steering, add_direction):
+        (example,) = doctest.DocTestFinder(recurse=False).find(
+            documented, name=documented.__name__, globs={**have, "add_direction": add_direction}
+        )
+        found = doctest.DocTestRunner().run(example)
+        assert found.attempted
+        assert not found.failed
 
 
 def test_controls_at_some_strengths_only_leave_the_others_unjudged(planted):

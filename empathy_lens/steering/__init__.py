@@ -3,6 +3,12 @@
 ``add_direction`` and its siblings are ordinary TransformerLens hooks; ``action_log_odds`` and
 ``generate_steered`` measure under them; ``steering_sweep`` measures everything over layers and
 strengths, and ``recommend`` reads off what to use.
+
+>>> from empathy_lens.steering import recommend, steering_sweep
+>>> sweep = steering_sweep(
+...     model, directions, (-2.0, 0.0, 2.0), prompts, neutral_texts=texts, questions=questions
+... )
+>>> answer = recommend(sweep)  # a layer and a strength with their effect and damage, or None
 """
 
 from .checks import check_direction
