@@ -21,6 +21,7 @@ __all__ = [
     "can_resume",
     "check_finite",
     "early_residual",
+    "is_finite",
     "last_logits",
     "new_cache",
     "resumed_residual",
@@ -155,8 +156,7 @@ def check_finite(
     model: HookedModel, logits: Float[Tensor, "*batch d_vocab"]
 ) -> Float[Tensor, "*batch d_vocab"]:
     """The logits as they are. Raises NonFiniteError where one is NaN or infinite."""
-    # The extremes are NaN where anything is; reading them is far cheaper than isfinite.
-    if logits.numel() and not all(torch.isfinite(extreme) for extreme in logits.aminmax()):
+    if not is_finite(logits):
         *at, _ = (~torch.isfinite(logits)).nonzero()[0].tolist()
         raise NonFiniteError(
             f"unembed.hook_out holds a NaN or infinity (logits, index {at} of "
@@ -164,3 +164,12 @@ def check_finite(
             "load the model with --dtype bfloat16 or float32"
         )
     return logits
+
+
+def is_finite(values: Float[Tensor, "..."]) -> bool:
+    """Whether no value is NaN or infinite: one pass without a mask, one wait for the device."""
+    if not values.numel():
+        return True
+    # The extremes are NaN where anything is.
+    low, high = values.aminmax()
+    return bool(torch.isfinite(low) & torch.isfinite(high))

@@ -1,12 +1,18 @@
 """Which layer and which strength, at what cost? Every layer x strength, with controls and damage.
 
     python experiments/steering_sweep.py [--model embedded] [--layers all|4,8,12] [--alphas=-8,…,8]
-        [--control-alphas=-4,…,4] [--n-samples 2] [--n-random 20] [--n-shuffled 20] [--every 8]
-        [--max-new-tokens 60] [--out DIR] [--seed 0] [--resume]
+        [--control-layers chosen|all|8,12] [--control-alphas=-4,…,4] [--n-random 20]
+        [--n-shuffled 20] [--n-samples 2] [--every 8] [--max-new-tokens 60] [--out DIR] [--seed 0]
+        [--resume]
 
-Fits a direction at every layer on the train pairs, measures, and writes DIR/steering_sweep.json
-(the same content as a run's steering_examples.json, with a frontier over all layers) and the
-directions. Each layer is kept in DIR/layers as it is done; --resume measures only those missing.
+Fits a direction at every layer on the train pairs, measures what it does at every strength, and
+chooses a setting to add the concept and one to remove it, on some prompts and texts. What these do
+on the other prompts is then set beside random and shuffled-label directions of equal norm at the
+same layers: --control-layers adds layers, or takes all of them, at several times the cost.
+
+Writes DIR/steering_sweep.json: what steering_examples.json holds, for all layers. DIR is the run's
+folder, results/<model>/ unless given, whose report then shows it. Directions, and each layer as it
+is done, are kept in DIR/sweep; --resume measures only what is missing or was measured otherwise.
 Prints what to use, or that nothing is shown to work.
 """
 
@@ -14,7 +20,6 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from empathy_lens.activations import extract_activations
 from empathy_lens.artifacts import save_directions
@@ -31,13 +36,20 @@ from empathy_lens.directions import fit_directions
 from empathy_lens.files import sha256_file, write_json
 from empathy_lens.judges import judge_quality, word_judge
 from empathy_lens.models import load_model
-from empathy_lens.runs import Run
-from empathy_lens.steering import recommend, steering_sweep
+from empathy_lens.runs import Run, folder_name
+from empathy_lens.steering import (
+    SteeringSweep,
+    add_controls,
+    recommendations,
+    steering_sweep,
+)
 from empathy_lens.steering.examples import ALPHAS, sweep_summary
 from empathy_lens.steering.sweep_file import join_sweeps, load_sweep, save_sweep
 from empathy_lens.study import DataFiles, parse_layers
 
 ROOT = Path(__file__).resolve().parents[1]
+MEASURED = ("alphas", "control_alphas", "n_samples", "max_new_tokens", "every", "seed")
+"""Options that change what is measured at a layer."""
 
 
 def sweep(args: argparse.Namespace) -> list[str]:
@@ -45,20 +57,28 @@ def sweep(args: argparse.Namespace) -> list[str]:
     files = DataFiles.shipped(ROOT / "data")
     alphas = parse_numbers("--alphas", args.alphas)
     controls = args.control_alphas and parse_numbers("--control-alphas", args.control_alphas)
+    asked = parse_layers(args.layers)
+    wanted = () if args.control_layers == "chosen" else parse_layers(args.control_layers)
     train_pairs = load_pairs(files.pairs_train)
     judge = word_judge(train_pairs)
     prompts = load_steering_prompts(files.steering_prompts)
+    out = args.out or ROOT / "results" / folder_name(args.model)
     with progress_bars() as console:
-        run = Run(args.out, args.resume, console.announce)
+        run = Run(out / "sweep", args.resume, console.announce)
         model = load_model(args.model, backend=args.backend, device=args.device, dtype=args.dtype)
+        swept = range(int(model.cfg.n_layers)) if asked == "all" else asked
+        if wanted != "all" and (unknown := sorted(set(wanted) - set(swept))):
+            raise InputError(f"--control-layers: layers {unknown} are not among those swept")
         console.announce("reading the train pairs")
         train = extract_activations(
-            model, train_pairs, layers=parse_layers(args.layers), progress=console.progress("train")
+            model, train_pairs, layers=asked, progress=console.progress("train")
         )
         directions = fit_directions(train)
-        asked = {k: v for k, v in vars(args).items() if k not in ("layers", "out", "resume")}
         data = [sha256_file(path) for path in vars(files).values() if path.is_file()]
-        provenance = train.provenance.to_dict()
+        inputs = [{k: vars(args)[k] for k in MEASURED}, data, train.provenance.to_dict()]
+
+        def load(kind: str, layer: int) -> SteeringSweep:
+            return load_sweep(run.folder / f"{kind}_{layer}.json", directions, prompts)
 
         def measure(layer: int) -> None:
             measured = steering_sweep(
@@ -69,31 +89,50 @@ def sweep(args: argparse.Namespace) -> list[str]:
                 neutral_texts=load_neutral_texts(files.neutral_texts),
                 questions=load_plain_questions(files.plain_questions),
                 control_alphas=controls or None,
-                train=train,
+                n_random=0,
                 judge=judge,
-                n_random=args.n_random,
-                n_shuffled=args.n_shuffled,
                 n_samples=args.n_samples,
                 max_new_tokens=args.max_new_tokens,
                 every=args.every,
                 seed=args.seed,
                 progress=console.progress(f"layer {layer}"),
             )
-            save_sweep(args.out / _part(layer), measured)
+            save_sweep(run.folder / f"layer_{layer}.json", measured)
+
+        def control(layer: int) -> None:
+            measured = add_controls(
+                model,
+                load("layer", layer),
+                [layer],
+                train=train,
+                n_random=args.n_random,
+                n_shuffled=args.n_shuffled,
+                progress=console.progress(f"controls {layer}"),
+            )
+            save_sweep(run.folder / f"controls_{layer}.json", measured)
 
         for layer in directions:
-            wanted = [layer, asked, data, provenance]
-            run.stage(f"layer {layer}", wanted, [_part(layer)], partial(measure, layer))
+            run.stage(
+                f"layer {layer}", [layer, inputs], [f"layer_{layer}.json"], partial(measure, layer)
+            )
+        console.announce("choosing")
+        layers = {layer: load("layer", layer) for layer in directions}
+        answers = recommendations(join_sweeps(list(layers.values()))).values()
+        chosen = [answer.layer for answer in answers if answer is not None] or [max(directions)]
+        compared = directions if wanted == "all" else {*chosen, *wanted}
+        for layer in sorted(compared):
+            run.stage(
+                f"controls {layer}",
+                [layer, inputs, args.n_random, args.n_shuffled],
+                [f"controls_{layer}.json"],
+                partial(control, layer),
+            )
+            layers[layer] = load("controls", layer)
         console.announce("intervals")
-        whole = join_sweeps(
-            [load_sweep(args.out / _part(layer), directions, prompts) for layer in directions]
-        )
-        found = recommend(whole)
-        layer = whole.layers[-1] if found is None else found.layer
         quality = judge_quality(judge, load_rubric_completions(files.rubric), seed=args.seed)
-        summary: dict[str, Any] = sweep_summary(whole, layer, judge=quality)
-    save_directions(args.out / "directions.safetensors", directions)
-    write_json(args.out / "steering_sweep.json", summary)
+        summary = sweep_summary(join_sweeps(list(layers.values())), chosen[0], judge=quality)
+    save_directions(run.folder / "directions.safetensors", directions)
+    write_json(out / "steering_sweep.json", summary)
     lines = [f"Judge on held-out completions: accuracy {quality.accuracy}"]
     for towards, answer in summary["recommendation"].items():
         said = answer["text"] if answer else "no setting within the bounds moves the choice"
@@ -101,28 +140,47 @@ def sweep(args: argparse.Namespace) -> list[str]:
     return [*lines, f"Written: {args.out / 'steering_sweep.json'}"]
 
 
-def _part(layer: int) -> str:
-    return f"layers/{layer}.json"
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--model", default="embedded")
+    about, _, details = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        description=about,
+        epilog=details.rpartition("[--resume]")[2].strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", default="embedded", help="embedded, a hub id, or a folder")
     parser.add_argument("--backend", choices=("auto", "hooked", "bridge"), default="auto")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--layers", default="all", help="all, or numbers such as 8,12,16")
-    parser.add_argument("--alphas", default=",".join(f"{a:g}" for a in ALPHAS))
+    parser.add_argument(
+        "--alphas",
+        default=",".join(f"{a:g}" for a in ALPHAS),
+        help="strengths in mean class gaps, 0 among them (default: --alphas=%(default)s)",
+    )
+    parser.add_argument(
+        "--control-layers",
+        default="chosen",
+        help="layers with control directions: chosen (those of the answer), all, or numbers to "
+        "be taken besides",
+    )
     parser.add_argument(
         "--control-alphas",
         help="strengths of control directions (default: all); only these can be recommended",
     )
-    parser.add_argument("--n-samples", type=int, default=2, help="texts of each condition")
-    parser.add_argument("--n-random", type=int, default=20, help="random directions a layer")
-    parser.add_argument("--n-shuffled", type=int, default=20, help="shuffled directions a layer")
-    parser.add_argument("--every", type=int, default=8, help="read every N-th neutral token")
-    parser.add_argument("--max-new-tokens", type=int, default=60)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "steering_sweep")
+    parser.add_argument("--n-random", type=int, default=20, help="random directions (default: 20)")
+    parser.add_argument(
+        "--n-shuffled", type=int, default=20, help="shuffled-label directions (default: 20)"
+    )
+    parser.add_argument(
+        "--n-samples", type=int, default=2, help="texts of each condition (default: 2)"
+    )
+    parser.add_argument(
+        "--every", type=int, default=8, help="read every N-th neutral token (default: 8)"
+    )
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=60, help="length of the texts (default: 60)"
+    )
+    parser.add_argument("--out", type=Path, help="the run's folder (default: results/<model>/)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="skip layers that are done")
     args = parser.parse_args()

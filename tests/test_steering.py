@@ -21,7 +21,7 @@ from empathy_lens.steering import (
     random_shift_null,
     repetition,
 )
-from empathy_lens.steering.generation import _next_tokens
+from empathy_lens.steering.generation import SharedRows, _next_tokens, sample_rows
 from empathy_lens.steering.scoring import continuation_log_probs
 from empathy_lens.tokens import encode, encode_prompt, pad_batch, pad_id
 from empathy_lens.types import ContrastivePair, SteeringPrompt
@@ -116,6 +116,8 @@ def test_overflow_is_named_instead_of_passed_on(direction):
 def test_a_direction_of_another_model_is_refused(tiny_gemma2, tiny_llama, direction):
     with pytest.raises(InputError, match="made on"):
         action_log_odds(tiny_llama, PROMPT, [direction], [1.0])
+    with pytest.raises(InputError, match="made on"):
+        generate_steered(tiny_llama, ["A man fell."], direction, [1.0], seeds=[0])
 
 
 def test_log_odds_equal_full_passes_under_the_hook(tiny_gemma2, direction):
@@ -155,16 +157,38 @@ def test_cached_logits_equal_uncached_ones_under_left_padding(tiny_gemma2):
 
 def test_a_text_does_not_depend_on_its_batch(tiny_gemma2, direction):
     prompts = ["A man fell.", "It rained for days and nobody came.", "Yes."]
-    options = {"max_new_tokens": 12}
+    alphas, seeds = [-1.0, 0.0, 2.0], [1, 2, 3]
     together = generate_steered(
-        tiny_gemma2, prompts, direction, [-1.0, 0.0, 2.0], seeds=[1, 2, 3], **options
+        tiny_gemma2, prompts, direction, alphas, seeds=seeds, max_new_tokens=12
     )
-    alone = generate_steered(tiny_gemma2, prompts[1:2], direction, [0.0], seeds=[2], **options)
-    assert together[1].text == alone[0].text
-    again = generate_steered(
-        tiny_gemma2, prompts, direction, [-1.0, 0.0, 2.0], seeds=[1, 2, 3], **options
+    for made, prompt, alpha, seed in zip(together, prompts, alphas, seeds, strict=True):
+        alone = generate_steered(
+            tiny_gemma2, [prompt], direction, [alpha], seeds=[seed], max_new_tokens=12
+        )
+        assert alone == [made]
+
+
+def test_alpha_zero_writes_what_the_model_writes_without_a_hook(tiny_gemma2, direction):
+    ids = encode_prompt(tiny_gemma2, "A man fell.")
+    rows = SharedRows.of([ids] * 2, [0.0, 0.0], [1, 2])
+    assert sample_rows(tiny_gemma2, rows, direction, 12, 0.7) == sample_rows(
+        tiny_gemma2, rows, None, 12, 0.7
     )
-    assert [c.text for c in again] == [c.text for c in together]
+
+
+def test_a_generation_that_fails_leaves_no_hook_behind(tiny_gemma2, direction):
+    untouched = logits_of(tiny_gemma2)
+    for new_tokens_only in (False, True):
+        with pytest.raises(NonFiniteError, match="steering with alpha"):
+            generate_steered(
+                tiny_gemma2,
+                ["A man fell."],
+                replace(direction, raw_norm=1e38),
+                [1e10],
+                seeds=[0],
+                new_tokens_only=new_tokens_only,
+            )
+        assert torch.equal(untouched, logits_of(tiny_gemma2))
 
 
 def test_greedy_generation_equals_one_full_pass_a_token(tiny_gemma2, direction):

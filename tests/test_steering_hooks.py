@@ -132,6 +132,23 @@ def test_values_that_are_not_finite_are_refused(value):
             make(DIRECTION, value)
 
 
+@pytest.mark.parametrize("make", [ablate_direction, lambda d: add_direction(d, 1.0)])
+def test_activations_of_another_width_are_refused(make):
+    with pytest.raises(InputError, match="width 16 cannot steer activations of width 17"):
+        make(DIRECTION)[1](torch.zeros(1, 2, WIDTH + 1))
+
+
+def test_a_hook_serves_batches_of_any_length_and_precision():
+    _, hook = add_direction(DIRECTION, torch.tensor([1.0, 0.0, -1.0]))
+    for positions, dtype in ((5, torch.float32), (1, torch.bfloat16), (7, torch.float64)):
+        before = resid(positions=positions).to(dtype)
+        after = hook(before)
+        assert after.dtype == dtype
+        moved = DIRECTION.project(after) - DIRECTION.project(before)
+        expected = torch.tensor([2.0, 0.0, -2.0])[:, None].expand(3, positions)
+        torch.testing.assert_close(moved, expected, atol=0.02, rtol=0.02)
+
+
 def test_bad_positions_and_sites_are_named():
     with pytest.raises(InputError, match=r"0\.\.4"):
         add_direction(DIRECTION, 1.0, positions=[9])[1](resid())

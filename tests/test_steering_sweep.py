@@ -1,5 +1,6 @@
 """A model whose action log-odds provably follow a planted direction, swept and recommended."""
 
+import doctest
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -7,15 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import byte_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM
+from tiny_models import byte_tokenizer, tiny_llama_config
+from transformers import LlamaForCausalLM
 
+from empathy_lens import steering
 from empathy_lens.activations import extract_activations
 from empathy_lens.data import load_steering_prompts
 from empathy_lens.errors import InputError
 from empathy_lens.files import read_json, write_json
 from empathy_lens.models import load_model, model_card
-from empathy_lens.steering import recommend, shuffled_controls, steering_sweep
+from empathy_lens.steering import (
+    Coherence,
+    action_log_odds,
+    add_controls,
+    add_direction,
+    random_controls,
+    recommend,
+    shuffled_controls,
+    steering_sweep,
+)
 from empathy_lens.steering.analysis import asymmetry, dose_response, effect, frontier, slopes
 from empathy_lens.steering.examples import sweep_summary
 from empathy_lens.steering.sweep import first_of_each
@@ -47,19 +58,7 @@ def planted_folder(tmp_path_factory):
     log-odds has the sign of alpha and grows with it.
     """
     tokenizer = byte_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        tie_word_embeddings=False,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
+    config = tiny_llama_config(tokenizer, n_ctx=2048)
     model = LlamaForCausalLM(config)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -137,6 +136,7 @@ def test_recommend_finds_the_planted_layer_and_reports_on_other_prompts(swept):
     found = recommend(swept, max_loss_increase=10.0, max_accuracy_drop=1.0, n_resamples=500)
     assert found is not None
     assert found.works
+    assert "It works by these measures, beyond 100% of random directions." in str(found)
     assert (found.layer, found.alpha) == (1, 2.0)
     chosen_on = swept.shifts[1][:, list(swept.choosing)].mean(axis=1)
     enough = [a for a, s in zip(ALPHAS, chosen_on, strict=True) if s >= chosen_on[-1] / 2]
@@ -162,6 +162,8 @@ def test_what_prompts_for_reporting_do_never_changes_the_choice(swept):
     assert (after.layer, after.alpha, after.alphas) == (before.layer, before.alpha, before.alphas)
     assert after.effect.value != before.effect.value
     assert not after.works
+    assert "the interval does not exclude 0" in after.doubts
+    assert "100% of random directions of equal norm do as much" in str(after)
 
 
 def test_damage_out_of_bounds_leaves_nothing_to_recommend(swept):
@@ -211,6 +213,96 @@ def test_a_sweep_comes_back_from_its_file_as_it_was(swept, tmp_path):
         load_sweep(tmp_path / "other.json", swept.directions, PROMPTS)
 
 
+def assert_same_controls(found, wanted):
+    assert set(found.controls) == set(wanted.controls)
+    for layer, controls in wanted.controls.items():
+        for name in ("random", "shuffled"):
+            mine, theirs = getattr(found.controls[layer], name), getattr(controls, name)
+            np.testing.assert_allclose(mine, theirs, atol=1e-4)
+
+
+def test_controls_can_be_added_where_the_answer_lies(planted, train, swept):
+    bounds = {"max_loss_increase": 10.0, "max_accuracy_drop": 1.0, "n_resamples": 500}
+    bare = replace(swept, controls={})
+    found = recommend(bare, **bounds)
+    assert (found.layer, found.alpha) == (1, 2.0)
+    assert found.share_beyond is None
+    assert not found.works
+    assert found.doubts == ("it was not compared with random directions",)
+    assert "Not shown to work: it was not compared with random directions." in str(found)
+    summary = sweep_summary(bare, 1, n_resamples=200)
+    assert summary["random"] == {
+        "n": 0,
+        "mean_slopes": [],
+        "by_alpha": {},
+        "share_below": None,
+        "p": None,
+    }
+    assert summary["out_of"] == 0
+    options = {"train": train, "n_shuffled": 6}
+    one = add_controls(planted, bare, [1], **options)
+    assert recommend(one, **bounds) == recommend(swept, **bounds)
+    assert_same_controls(add_controls(planted, one, [0], **options), swept)
+    with pytest.raises(InputError, match="layer 2 was not swept"):
+        add_controls(planted, bare, [2], **options)
+
+
+def test_controls_are_shifts_by_random_directions_of_equal_norm(planted, swept):
+    drawn = random_controls(swept.directions[1], 20, seed=swept.seed + 1)[3]
+    prompt = PROMPTS[swept.reporting[2]]
+    steered, plain = action_log_odds(planted, prompt, [drawn, drawn], [swept.pushes[0], 0.0])
+    assert swept.controls[1].random[3, 0, 2] == pytest.approx(steered - plain, abs=1e-4)
+
+
+FINE = Coherence(20, 8.0, 0.1, 0.9, truncated=False)
+
+
+def readable(sweep, judged=lambda text: 0.5):
+    """The sweep as if every text read well: a tiny model writes letters, not sentences."""
+    return replace(
+        sweep,
+        texts=tuple(replace(t, coherence=FINE, judged=judged(t.completion)) for t in sweep.texts),
+    )
+
+
+def test_a_planted_direction_succeeds_in_every_coherent_text_and_in_no_other(swept):
+    found = sweep_summary(readable(swept), 1, n_resamples=200)
+    assert found["successes"] == found["out_of"] == 18
+    spoilt = readable(swept)
+    broken = replace(
+        spoilt, texts=tuple(replace(t, coherence=replace(FINE, n_words=3)) for t in spoilt.texts)
+    )
+    assert sweep_summary(broken, 1, n_resamples=200)["successes"] == 0
+
+
+def test_a_direction_that_means_nothing_neither_succeeds_nor_is_recommended(planted):
+    works, successes, out_of = 0, 0, 0
+    drawn = random_controls(axis(planted, 5), 6, seed=123)
+    for some in (drawn[:3], drawn[3:]):
+        nothing = [replace(d, site=Site(layer)) for layer, d in enumerate(some)]
+        found = steering_sweep(planted, nothing, (-1.0, 0.0, 1.0), PROMPTS, **OPTIONS)
+        bounds = {"max_loss_increase": 10.0, "max_accuracy_drop": 1.0, "n_resamples": 500}
+        for towards in ("adding", "removing"):
+            answer = recommend(found, towards=towards, **bounds)
+            works += answer is not None and answer.works
+        for layer in found.layers:
+            summary = sweep_summary(readable(found), layer, n_resamples=200)
+            successes, out_of = successes + summary["successes"], out_of + summary["out_of"]
+    assert works <= 1
+    assert successes <= 0.2 * out_of
+
+
+def test_the_stricter_count_wants_a_moved_text_to_be_coherent(swept):
+    moved = readable(swept, judged=lambda c: 0.5 + c.alpha / 10)
+    found = sweep_summary(moved, 1, n_resamples=200)
+    assert found["moved"] == found["moved_and_coherent"] == found["judged"] == 18
+    other_way = readable(swept, judged=lambda c: 0.5 - c.alpha / 10)
+    assert sweep_summary(other_way, 1, n_resamples=200)["moved"] == 0
+    broken = tuple(replace(t, coherence=replace(FINE, repetition=0.9)) for t in moved.texts)
+    found = sweep_summary(replace(moved, texts=broken), 1, n_resamples=200)
+    assert (found["moved"], found["moved_and_coherent"]) == (18, 0)
+
+
 def test_sweeps_of_single_layers_join_to_the_sweep_of_all(planted, train, swept):
     options = OPTIONS | {"train": train, "n_shuffled": 6}
     parts = [
@@ -219,8 +311,9 @@ def test_sweeps_of_single_layers_join_to_the_sweep_of_all(planted, train, swept)
     ]
     joined = join_sweeps(parts)
     assert joined.layers == swept.layers
-    for name in ("log_odds", "random", "shuffled", "instruction"):
+    for name in ("log_odds", "instruction"):
         np.testing.assert_allclose(getattr(joined, name), getattr(swept, name), atol=1e-4)
+    assert_same_controls(joined, swept)
     assert [t.completion for t in joined.texts] == [t.completion for t in swept.texts]
     with pytest.raises(InputError, match="rising order"):
         join_sweeps(parts[::-1])
@@ -241,6 +334,19 @@ def test_the_summary_is_json_and_counts_what_it_holds(swept, tmp_path):
     )
 
 
+def test_the_examples_in_the_docstrings_run(planted):
+    have = {"model": planted, "direction": axis(planted, 5), "directions": [axis(planted, 5)]}
+    have |= {"tokens": torch.tensor([[1, 2, 3]]), "prompts": PROMPTS[:6]}
+    have |= {"texts": TEXTS, "questions": QUESTIONS}
+    for documented in (steering, add_direction):
+        (example,) = doctest.DocTestFinder(recurse=False).find(
+            documented, name=documented.__name__, globs={**have, "add_direction": add_direction}
+        )
+        found = doctest.DocTestRunner().run(example)
+        assert found.attempted
+        assert not found.failed
+
+
 def test_controls_at_some_strengths_only_leave_the_others_unjudged(planted):
     swept = steering_sweep(
         planted,
@@ -250,7 +356,7 @@ def test_controls_at_some_strengths_only_leave_the_others_unjudged(planted):
         control_alphas=[1.0],
         **{**OPTIONS, "n_random": 3},
     )
-    assert swept.random.shape == (1, 3, 1, 6)
+    assert swept.controls_at(1).random.shape == (3, 1, 6)
     judged = {
         e["alpha"]: e["success"] for e in sweep_summary(swept, 1, n_resamples=500)["examples"]
     }
@@ -357,18 +463,23 @@ def test_the_script_writes_the_sweep_and_says_what_to_use(script, planted_folder
     found = read_json(tmp_path / "steering_sweep.json")
     assert found["layers"] == [1]
     assert len(found["examples"]) == 15
-    assert (tmp_path / "directions.safetensors").is_file()
+    assert found["random"]["n"] == found["shuffled"]["n"] == 2
+    assert (tmp_path / "sweep" / "directions.safetensors").is_file()
     printed = capsys.readouterr().out
     assert "adding:" in printed
     assert "Judge on held-out completions: accuracy 0.78" in printed
     assert "already done" not in printed
     written = (tmp_path / "steering_sweep.json").read_bytes()
     assert script("--model", planted_folder, *small, "--resume") == 0
-    assert "layer 1: already done" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "layer 1: already done" in shown
+    assert "controls 1: already done" in shown
     assert (tmp_path / "steering_sweep.json").read_bytes() == written
 
 
-def test_the_script_names_bad_strengths(script, planted_folder, tmp_path, capsys):
+def test_the_script_names_bad_strengths_and_layers(script, planted_folder, tmp_path, capsys):
     assert script("--model", planted_folder, "--alphas=much", "--out", tmp_path) == 2
     assert "--alphas: expected numbers such as -4,0,4, got 'much'" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert script("--model", planted_folder, "--control-layers", 9, "--out", tmp_path) == 2
+    assert "--control-layers: layers [9] are not among those swept" in capsys.readouterr().err
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

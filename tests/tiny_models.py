@@ -89,6 +89,23 @@ def save_tiny_gemma2(
     return _save(Gemma2ForCausalLM(config), tokenizer, folder, seed, max_shard_size)
 
 
+def tiny_llama_config(tokenizer: PreTrainedTokenizerFast, *, n_ctx: int = 512) -> LlamaConfig:
+    """Three layers of width 32, untied embeddings, grouped-query attention."""
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=n_ctx,
+        tie_word_embeddings=False,
+        pad_token_id=PAD,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=EOS,
+    )
+
+
 def save_tiny_llama(
     folder: Path,
     *,
@@ -99,17 +116,5 @@ def save_tiny_llama(
 ) -> Path:
     """Llama with untied embeddings, grouped-query attention and a chat template."""
     tokenizer = byte_tokenizer(chat_template=chat_template, with_bos=with_bos)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        tie_word_embeddings=False,
-        pad_token_id=PAD,
-        bos_token_id=BOS if with_bos else None,
-        eos_token_id=EOS,
-    )
+    config = tiny_llama_config(tokenizer)
     return _save(LlamaForCausalLM(config), tokenizer, folder, seed, max_shard_size)

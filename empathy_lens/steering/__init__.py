@@ -3,6 +3,12 @@
 ``add_direction`` and its siblings are ordinary TransformerLens hooks; ``action_log_odds`` and
 ``generate_steered`` measure under them; ``steering_sweep`` measures everything over layers and
 strengths, and ``recommend`` reads off what to use.
+
+>>> from empathy_lens.steering import recommend, steering_sweep
+>>> sweep = steering_sweep(
+...     model, directions, (-2.0, 0.0, 2.0), prompts, neutral_texts=texts, questions=questions
+... )
+>>> answer = recommend(sweep)  # a layer and a strength with their effect and damage, or None
 """
 
 from .checks import check_direction
@@ -12,17 +18,19 @@ from .damage import Damage, measure_damage
 from .generation import generate_steered
 from .hooks import ablate_direction, add_direction, by_row, clamp_direction, on_sites
 from .log_odds import INSTRUCTION, action_log_odds, instructed, random_shift_null
-from .recommend import Recommendation, recommend
-from .sweep import SteeringSweep, steering_sweep
+from .recommend import Recommendation, recommend, recommendations
+from .sweep import Controls, SteeringSweep, add_controls, steering_sweep
 
 __all__ = [
     "INSTRUCTION",
     "Coherence",
+    "Controls",
     "Damage",
     "Recommendation",
     "SteeringSweep",
     "ablate_direction",
     "action_log_odds",
+    "add_controls",
     "add_direction",
     "by_row",
     "check_direction",
@@ -37,6 +45,7 @@ __all__ = [
     "random_controls",
     "random_shift_null",
     "recommend",
+    "recommendations",
     "repetition",
     "shuffled_controls",
     "steering_sweep",

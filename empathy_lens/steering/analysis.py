@@ -13,7 +13,6 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float
 
-from ..errors import InputError
 from ..stats import accuracy_estimate, mean_estimate, permutation_p
 from ..types import Estimate
 from ..validation import usable_strata
@@ -44,7 +43,7 @@ def effect(
 ) -> Estimate:
     """Mean shift of the log-odds at one strength."""
     chosen = list(sweep.reporting if prompts is None else prompts)
-    shifts = sweep.shifts[_layer(sweep, layer), _alpha(sweep, alpha)]
+    shifts = sweep.shifts[sweep.layer_index(layer), sweep.alpha_index(alpha)]
     return _over_prompts(sweep, shifts[chosen], chosen, n_resamples)
 
 
@@ -63,7 +62,8 @@ class Slopes:
 
     ``wrong_share`` is the share of prompts that move the wrong way (slope below 0).
     ``random`` and ``shuffled`` are the controls' mean slopes; ``share_below`` the share of random
-    directions whose slope is smaller, ``p`` one-sided with the observed slope counted in.
+    directions whose slope is smaller, ``p`` one-sided with the observed slope counted in (None
+    where the layer has no controls).
     """
 
     by_prompt: dict[int, float]
@@ -73,34 +73,41 @@ class Slopes:
     shuffled: tuple[float, ...]
 
     @property
-    def share_below(self) -> float:
-        return float((np.array(self.random) < self.mean.value).mean())
+    def share_below(self) -> float | None:
+        return _share_below(self.random, self.mean.value)
 
     @property
     def shuffled_share_below(self) -> float | None:
-        if not self.shuffled:
-            return None
-        return float((np.array(self.shuffled) < self.mean.value).mean())
+        return _share_below(self.shuffled, self.mean.value)
 
     @property
-    def p(self) -> float:
-        return float(permutation_p(self.mean.value, np.array(self.random)))
+    def p(self) -> float | None:
+        return float(permutation_p(self.mean.value, np.array(self.random))) if self.random else None
+
+
+def _share_below(controls: tuple[float, ...], value: float) -> float | None:
+    return float((np.array(controls) < value).mean()) if controls else None
 
 
 def slopes(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Slopes:
     """Each prompt's dose-response as one number, beside the controls'."""
-    row, chosen = _layer(sweep, layer), list(sweep.reporting)
+    row, chosen = sweep.layer_index(layer), list(sweep.reporting)
     pushes = np.array(sweep.pushes)
-    pushed = [_alpha(sweep, a) for a in sweep.pushes]
+    pushed = [sweep.alpha_index(a) for a in sweep.pushes]
     ours = slope(pushes, sweep.shifts[row][pushed][:, chosen].T)
+    controls = sweep.controls_at(layer)
+
+    def mean_slopes(shifts: Float[np.ndarray, "control push prompt"]) -> tuple[float, ...]:
+        return tuple(slope(pushes, shifts.mean(axis=-1)).tolist())
+
     return Slopes(
         by_prompt=dict(zip(chosen, ours.tolist(), strict=True)),
         mean=_over_prompts(sweep, ours, chosen, n_resamples),
         wrong_share=accuracy_estimate(
             ours < 0, [f"prompt {i}" for i in chosen], seed=sweep.seed, n_resamples=n_resamples
         ),
-        random=tuple(slope(pushes, sweep.random[row].mean(axis=-1)).tolist()),
-        shuffled=tuple(slope(pushes, sweep.shuffled[row].mean(axis=-1)).tolist()),
+        random=mean_slopes(controls.random),
+        shuffled=mean_slopes(controls.shuffled),
     )
 
 
@@ -120,7 +127,7 @@ class Asymmetry:
 def asymmetry(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Asymmetry:
     """Whether adding the direction does as much as removing it."""
     chosen, alphas = list(sweep.reporting), np.array(sweep.alphas)
-    shifts = sweep.shifts[_layer(sweep, layer)][:, chosen]
+    shifts = sweep.shifts[sweep.layer_index(layer)][:, chosen]
     found = [
         slope(alphas[side], shifts[side].T) if side.any() else None
         for side in (alphas > 0, alphas < 0)
@@ -157,7 +164,7 @@ def frontier(sweep: SteeringSweep, *, n_resamples: int = 10_000) -> list[Frontie
         for alpha in sweep.alphas:
             texts = [t for t in sweep.texts if setting_of(t) == (layer, alpha)]
             coherent = [t.coherence.coherent(unsteered_perplexity(sweep)) for t in texts]
-            correct = sweep.damage.correct[layer][_alpha(sweep, alpha)]
+            correct = sweep.damage.correct[layer][sweep.alpha_index(alpha)]
             points.append(
                 FrontierPoint(
                     layer=layer,
@@ -186,7 +193,7 @@ def loss_increase(
 ) -> Estimate:
     """Mean increase of the loss on neutral text against no steering, nats per token."""
     losses = sweep.damage.losses[layer]
-    increase = losses[_alpha(sweep, alpha)] - losses[sweep.zero]
+    increase = losses[sweep.alpha_index(alpha)] - losses[sweep.zero]
     chosen = list(range(len(increase)) if texts is None else texts)
     return _mean(increase[chosen], [f"text {i}" for i in chosen], None, sweep.seed, n_resamples)
 
@@ -201,7 +208,7 @@ def accuracy_change(
 ) -> Estimate:
     """Change of the share of plain questions answered rightly, against no steering."""
     correct = sweep.damage.correct[layer].astype(np.float64)
-    change = correct[_alpha(sweep, alpha)] - correct[sweep.zero]
+    change = correct[sweep.alpha_index(alpha)] - correct[sweep.zero]
     chosen = list(range(len(change)) if questions is None else questions)
     groups = [f"question {i}" for i in chosen]
     return _mean(change[chosen], groups, None, sweep.seed, n_resamples)
@@ -258,15 +265,3 @@ def _mean(
         )
     options: dict[str, Any] = {"strata": None if strata is None else list(strata)}
     return mean_estimate(values, list(groups), seed=seed, n_resamples=n_resamples, **options)
-
-
-def _layer(sweep: SteeringSweep, layer: int) -> int:
-    if layer not in sweep.layers:
-        raise InputError(f"layer {layer} was not swept; swept layers: {list(sweep.layers)}")
-    return sweep.layers.index(layer)
-
-
-def _alpha(sweep: SteeringSweep, alpha: float) -> int:
-    if alpha not in sweep.alphas:
-        raise InputError(f"alpha {alpha} was not swept; swept alphas: {list(sweep.alphas)}")
-    return sweep.alphas.index(alpha)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import is_dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -20,14 +20,13 @@ from .analysis import (
 )
 from .coherence import MAX_PERPLEXITY_RATIO, MAX_REPETITION, MIN_WORDS
 from .log_odds import INSTRUCTION
-from .recommend import Recommendation, recommend
+from .recommend import Recommendation, recommendations, within_bounds
 from .sweep import SteeredText, SteeringSweep
 
 __all__ = ["ALPHAS", "CONTROL_ALPHAS", "EXAMPLE_SCENARIOS", "sweep_summary"]
 
 ALPHAS = (-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0)
 CONTROL_ALPHAS = (-8.0, -4.0, 4.0, 8.0)
-POLES: tuple[tuple[Literal["adding", "removing"], int], ...] = (("adding", 1), ("removing", -1))
 EXAMPLE_SCENARIOS = ("food_delivery", "the_listener", "the_protector")
 COHERENT = (
     f"at least {MIN_WORDS} words, at most {100 * MAX_REPETITION:.0f}% of its word triples "
@@ -57,8 +56,8 @@ def sweep_summary(
     swept. The EIA score of steered play has a file of its own (``eia.steered_play``).
     """
     options: dict[str, Any] = {"n_resamples": n_resamples}
-    row = sweep.layers.index(layer)
-    examples = [_example(sweep, t, row) for t in sweep.texts if setting_of(t)[0] == layer]
+    controls = sweep.controls_at(layer)
+    examples = [_example(sweep, t) for t in sweep.texts if setting_of(t)[0] == layer]
     found = slopes(sweep, layer, **options)
     judged = [e for e in examples if e["success"] is not None]
     moved = [e for e in examples if e["moved"] is not None]
@@ -81,20 +80,22 @@ def sweep_summary(
         "mean_slope": found.mean.value,
         "slope": found.mean.to_dict(),
         "wrong_share": found.wrong_share.to_dict(),
-        "random": _controls(sweep, sweep.random[row], found.random)
+        "random": _controls(sweep, controls.random, found.random)
         | {"share_below": found.share_below, "p": found.p},
-        "shuffled": _controls(sweep, sweep.shuffled[row], found.shuffled)
+        "shuffled": _controls(sweep, controls.shuffled, found.shuffled)
         | {"share_below": found.shuffled_share_below},
         "instruction": {
             "text": INSTRUCTION,
             "shift": instruction_effect(sweep, **options).to_dict(),
         },
         "asymmetry": _plain(asymmetry(sweep, layer, **options)),
-        "frontier": [_plain(point) for point in frontier(sweep, **options)],
+        "frontier": [
+            _plain(point) | {"within": within_bounds(sweep, point.layer, point.alpha)}
+            for point in frontier(sweep, **options)
+        ],
         "recommendation": {
-            towards: _recommended(recommend(sweep, towards=towards, **options))
-            for towards, sign in POLES
-            if any(sign * push > 0 for push in sweep.pushes)
+            towards: _recommended(answer)
+            for towards, answer in recommendations(sweep, **options).items()
         },
         "judge": None if judge is None else judge.to_dict(),
         "judged": len(moved),
@@ -114,15 +115,20 @@ def _by_scenario(sweep: SteeringSweep, slopes: dict[int, float]) -> dict[str, fl
     return {name: float(np.mean(values)) for name, values in gathered.items()}
 
 
-def _example(sweep: SteeringSweep, text: SteeredText, row: int) -> dict[str, Any]:
-    completion, at = text.completion, sweep.alphas.index(text.completion.alpha)
+def _example(sweep: SteeringSweep, text: SteeredText) -> dict[str, Any]:
+    completion, controls = text.completion, sweep.controls_at(text.completion.layer)
+    row, at = sweep.layer_index(completion.layer), sweep.alpha_index(completion.alpha)
     shift = float(sweep.shifts[row, at, text.prompt_index])
     coherent = text.coherence.coherent(unsteered_perplexity(sweep))
     sign = float(np.sign(completion.alpha))
     success = None
-    if completion.alpha in sweep.pushes and text.prompt_index in sweep.reporting:
+    if (
+        completion.alpha in sweep.pushes
+        and text.prompt_index in sweep.reporting
+        and len(controls.random)
+    ):
         push = sweep.pushes.index(completion.alpha)
-        null = sweep.random[row, :, push, sweep.reporting.index(text.prompt_index)]
+        null = controls.random[:, push, sweep.reporting.index(text.prompt_index)]
         beyond_random = (sign * null < sign * shift).mean() >= 0.95
         success = bool(sign * shift > 0 and beyond_random and coherent)
     return {

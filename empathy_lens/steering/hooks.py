@@ -10,6 +10,7 @@ units that carry over between layers and models).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import InputError, NonFiniteError
+from ..logits import is_finite
 from ..types import Direction, Site
 
 __all__ = [
@@ -36,6 +38,7 @@ Positions = slice | Sequence[int] | Bool[Tensor, "batch pos"]
 Condition = Callable[[Float[Tensor, "batch pos"]], Bool[Tensor, "batch pos"]]
 """Takes the projections (``Direction.project``) and says where to act."""
 Change = Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_model"]]
+"""Takes the activations in the model's dtype and gives them changed in float32."""
 
 
 def add_direction(
@@ -56,10 +59,11 @@ def add_direction(
     ...     logits = model(tokens)
     """
     strengths = _per_row("alpha", alpha)
-    push = strengths[:, None, None] * direction.raw_norm * direction.vector.float()
+    push = strengths[:, None, None] * direction.raw_norm * direction.vector.float().cpu()
+    push_on = cache(push.to)
 
     def change(resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
-        return resid + push.to(resid.device)
+        return resid + push_on(resid.device)
 
     return _hook(direction, change, strengths != 0, positions, condition, f"alpha {alpha}")
 
@@ -77,11 +81,12 @@ def clamp_direction(
     direction stays. Options and errors as for :func:`add_direction`.
     """
     wanted = _per_row("projection", projection)
+    vector_on, wanted_on = cache(direction.vector.float().to), cache(wanted[:, None].to)
 
     def change(resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
-        vector = direction.vector.float().to(resid.device)
-        missing = wanted.to(resid.device)[:, None] - direction.project(resid)
-        return resid + missing[..., None] * vector
+        exact, vector = resid.float(), vector_on(resid.device)
+        missing = wanted_on(resid.device) - exact @ vector
+        return torch.addcmul(exact, missing[..., None], vector)
 
     every = torch.ones_like(wanted, dtype=torch.bool)
     return _hook(direction, change, every, positions, condition, f"projection {projection}")
@@ -132,28 +137,35 @@ def _hook(
     what: str,
 ) -> FwdHook:
     """``change`` in float32, where row, position and projection ask for it."""
+    acts_somewhere, acts_everywhere = bool(rows.any()), bool(rows.all())
+    acts_everywhere &= positions is None and condition is None
+    rows_on = cache(rows[:, None].to)
 
     def steer(resid: Tensor, hook: Any = None) -> Tensor:
-        if not rows.any():
+        if not acts_somewhere:
             return resid
         if len(rows) not in (1, len(resid)):
             raise InputError(f"{len(rows)} values for a batch of {len(resid)} rows ({what})")
-        exact = resid.float()
-        changed = change(exact).to(resid.dtype)
-        if not torch.isfinite(changed).all():
+        if resid.shape[-1] != len(direction.vector):
+            raise InputError(
+                f"a direction of width {len(direction.vector)} cannot steer activations of width "
+                f"{resid.shape[-1]}: they come from different models"
+            )
+        changed = change(resid).to(resid.dtype)
+        if not is_finite(changed):
             row, pos, _ = (~torch.isfinite(changed)).nonzero()[0].tolist()
             raise NonFiniteError(
                 f"{getattr(hook, 'name', None) or direction.site.hook_name}: steering with {what} "
                 f"is not finite at position {pos} of batch row {row} in {resid.dtype}; use a "
                 "smaller value, or load the model with --dtype bfloat16"
             )
-        if rows.all() and positions is None and condition is None:
+        if acts_everywhere:
             return changed
-        acts = rows.to(resid.device)[:, None].expand(len(resid), resid.shape[1])
+        acts = rows_on(resid.device).expand(resid.shape[:2])
         if positions is not None:
             acts = acts & _position_mask(positions, resid)
         if condition is not None:
-            acts = acts & condition(direction.project(exact))
+            acts = acts & condition(direction.project(resid))
         return torch.where(acts[..., None], changed, resid)
 
     return direction.site.hook_name, steer
@@ -179,6 +191,6 @@ def _position_mask(positions: Positions, resid: Tensor) -> Bool[Tensor, "batch p
 
 def _per_row(name: str, value: float | Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
     values = torch.atleast_1d(torch.as_tensor(value, dtype=torch.float32))
-    if not torch.isfinite(values).all():
+    if not is_finite(values):
         raise InputError(f"{name}: expected finite numbers, got {value}")
     return values

@@ -12,10 +12,14 @@ from ..types import Estimate
 from .analysis import accuracy_change, effect, instruction_effect, loss_increase
 from .sweep import SteeringSweep
 
-__all__ = ["Recommendation", "recommend"]
+__all__ = ["Recommendation", "Side", "recommend", "recommendations", "within_bounds"]
+
+Side = Literal["adding", "removing"]
+SIGNS: dict[Side, float] = {"adding": 1.0, "removing": -1.0}
 
 MAX_LOSS_INCREASE = 0.05
 MAX_ACCURACY_DROP = 0.05
+ENOUGH_BEYOND = 0.95
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Recommendation:
     effect was at least half of that at ``alpha``, the best. ``effect`` and ``instruction`` (a
     plain request instead) are shifts in nats per token, ``loss_increase`` nats per token of
     neutral text, ``accuracy_change`` a difference of shares. ``share_beyond`` is the share of
-    random directions at that setting that move the choice less far the way asked.
+    random directions at that setting that move the choice less far the way asked (None where
+    the layer has no controls).
     """
 
     layer: int
@@ -35,7 +40,7 @@ class Recommendation:
     effect: Estimate
     loss_increase: Estimate
     accuracy_change: Estimate
-    share_beyond: float
+    share_beyond: float | None
     shuffled_share_beyond: float | None
     instruction: Estimate
     n_choosing: int
@@ -45,25 +50,41 @@ class Recommendation:
     @property
     def works(self) -> bool:
         """Whether the effect excludes 0 the way asked and exceeds 95% of random directions."""
-        ends = self.effect.low if self.alpha > 0 else -self.effect.high
-        return ends > 0 and self.share_beyond >= 0.95
+        return not self.doubts
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why it is not shown to work; empty where it is."""
+        certain = self.effect.low if self.alpha > 0 else -self.effect.high
+        found = [] if certain > 0 else ["the interval does not exclude 0"]
+        if self.share_beyond is None:
+            found.append("it was not compared with random directions")
+        elif self.share_beyond < ENOUGH_BEYOND:
+            share = 100 * (1 - self.share_beyond)
+            found.append(f"{share:.0f}% of random directions of equal norm do as much")
+        return tuple(found)
 
     def __str__(self) -> str:
         low, high = sorted(self.alphas)
         strengths = f"{low:g}" if low == high else f"{low:g} to {high:g} (best {self.alpha:g})"
+        verdict = (
+            f"Not shown to work: {' and '.join(self.doubts)}."
+            if self.doubts
+            else f"It works by these measures, beyond {100 * (self.share_beyond or 0):.0f}% of "
+            "random directions."
+        )
         return (
-            f"layer {self.layer}, alpha {strengths}: shift "
-            f"{self.effect} nats per token, beyond {100 * self.share_beyond:.0f}% of random "
-            f"directions; neutral loss {self.loss_increase}; accuracy change "
-            f"{self.accuracy_change}; a plain instruction shifts {self.instruction}. "
-            + ("It works by these measures." if self.works else "Not shown to work.")
+            f"layer {self.layer}, alpha {strengths}: the log-odds shift by {self.effect} nats per "
+            f"token (a plain instruction instead: {self.instruction}); the loss on neutral text "
+            f"changes by {self.loss_increase}, the share of plain questions answered rightly by "
+            f"{self.accuracy_change}. {verdict}"
         )
 
 
 def recommend(
     sweep: SteeringSweep,
     *,
-    towards: Literal["adding", "removing"] = "adding",
+    towards: Side = "adding",
     max_loss_increase: float = MAX_LOSS_INCREASE,
     max_accuracy_drop: float = MAX_ACCURACY_DROP,
     n_resamples: int = 10_000,
@@ -76,9 +97,9 @@ def recommend(
     where no setting within the bounds moves the choice the way asked. Raises InputError where no
     such alpha was swept.
     """
-    if towards not in ("adding", "removing"):
+    if towards not in SIGNS:
         raise InputError(f"towards: expected adding or removing, got {towards!r}")
-    sign = 1.0 if towards == "adding" else -1.0
+    sign = SIGNS[towards]
     alphas = sorted((a for a in sweep.pushes if sign * a > 0), key=abs)
     if not alphas:
         raise InputError(f"no alpha for {towards} was swept; swept: {list(sweep.pushes)}")
@@ -88,10 +109,15 @@ def recommend(
     for row, layer in enumerate(sweep.layers):
         fine[layer] = {}
         for alpha in alphas:
-            at = sweep.alphas.index(alpha)
-            if not _within(sweep, layer, at, max_loss_increase, max_accuracy_drop):
+            if not within_bounds(
+                sweep,
+                layer,
+                alpha,
+                max_loss_increase=max_loss_increase,
+                max_accuracy_drop=max_accuracy_drop,
+            ):
                 break
-            moved = sign * float(sweep.shifts[row, at, choosing].mean())
+            moved = sign * float(sweep.shifts[row, sweep.alpha_index(alpha), choosing].mean())
             fine[layer][alpha] = moved
             if moved > 0 and (best is None or moved > best[0]):
                 best = (moved, layer, alpha)
@@ -102,12 +128,35 @@ def recommend(
     return _report(sweep, layer, alpha, (useful[0], useful[-1]), sign, n_resamples)
 
 
-def _within(sweep: SteeringSweep, layer: int, at: int, max_loss: float, max_drop: float) -> bool:
+def recommendations(
+    sweep: SteeringSweep, *, n_resamples: int = 10_000
+) -> dict[Side, Recommendation | None]:
+    """:func:`recommend` for each side that was swept."""
+    return {
+        towards: recommend(sweep, towards=towards, n_resamples=n_resamples)
+        for towards, sign in SIGNS.items()
+        if any(sign * push > 0 for push in sweep.pushes)
+    }
+
+
+def within_bounds(
+    sweep: SteeringSweep,
+    layer: int,
+    alpha: float,
+    *,
+    max_loss_increase: float = MAX_LOSS_INCREASE,
+    max_accuracy_drop: float = MAX_ACCURACY_DROP,
+) -> bool:
+    """Whether the damage on the texts and questions for choosing leaves a setting in question.
+
+    Bounds are in nats per token of neutral text, and a difference of shares.
+    """
+    at = sweep.alpha_index(alpha)
     losses = sweep.damage.losses[layer][:, ::2]
     correct = sweep.damage.correct[layer][:, ::2]
     loss = float((losses[at] - losses[sweep.zero]).mean())
     drop = float(correct[sweep.zero].mean() - correct[at].mean())
-    return loss <= max_loss and drop <= max_drop
+    return loss <= max_loss_increase and drop <= max_accuracy_drop
 
 
 def _report(
@@ -118,20 +167,17 @@ def _report(
     sign: float,
     n_resamples: int,
 ) -> Recommendation:
-    row, push = sweep.layers.index(layer), sweep.pushes.index(alpha)
+    push, controls = sweep.pushes.index(alpha), sweep.controls_at(layer)
     shift = effect(sweep, layer, alpha, n_resamples=n_resamples)
     n_texts, n_questions = (
         found[layer].shape[1] for found in (sweep.damage.losses, sweep.damage.correct)
     )
 
-    def beyond(controls: np.ndarray) -> float | None:
-        if not len(controls):
+    def beyond(shifts: np.ndarray) -> float | None:
+        if not len(shifts):
             return None
-        moved = controls[:, push].mean(axis=-1)
-        return float((sign * moved < sign * shift.value).mean())
+        return float((sign * shifts[:, push].mean(axis=-1) < sign * shift.value).mean())
 
-    random = beyond(sweep.random[row])
-    assert random is not None
     return Recommendation(
         layer=layer,
         alpha=alpha,
@@ -143,8 +189,8 @@ def _report(
         accuracy_change=accuracy_change(
             sweep, layer, alpha, questions=range(1, n_questions, 2), n_resamples=n_resamples
         ),
-        share_beyond=random,
-        shuffled_share_beyond=beyond(sweep.shuffled[row]),
+        share_beyond=beyond(controls.random),
+        shuffled_share_beyond=beyond(controls.shuffled),
         instruction=instruction_effect(sweep, n_resamples=n_resamples),
         n_choosing=len(sweep.choosing),
         n_reporting=len(sweep.reporting),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +20,14 @@ from .generation import generate_steered
 from .hooks import add_direction
 from .log_odds import instructed, log_odds_by_layer
 
-__all__ = ["SteeredText", "SteeringSweep", "first_of_each", "steering_sweep"]
+__all__ = [
+    "Controls",
+    "SteeredText",
+    "SteeringSweep",
+    "add_controls",
+    "first_of_each",
+    "steering_sweep",
+]
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,21 @@ class SteeredText:
 
 
 @dataclass(frozen=True, eq=False)
+class Controls:
+    """Shifts of the log-odds by directions without meaning, on the prompts for reporting."""
+
+    random: Float[np.ndarray, "control push reporting_prompt"]
+    shuffled: Float[np.ndarray, "shuffled push reporting_prompt"]
+
+
+@dataclass(frozen=True, eq=False)
 class SteeringSweep:
     """What was measured, before any statistics.
 
-    ``log_odds`` (nats per token) are absolute; ``random``, ``shuffled`` and ``instruction`` are
-    shifts against no steering. Controls are measured on the prompts ``reporting`` alone and at
-    ``pushes``, strengths other than 0, in rising order. The prompts ``choosing`` are the others.
+    ``log_odds`` (nats per token) are absolute; ``controls`` and ``instruction`` are shifts against
+    no steering. Controls are measured on the prompts ``reporting`` alone, at ``pushes``, strengths
+    other than 0, in rising order, and at the layers that have any. The prompts ``choosing`` are
+    the others.
     """
 
     directions: Mapping[int, Direction]
@@ -52,8 +68,7 @@ class SteeringSweep:
     choosing: tuple[int, ...]
     reporting: tuple[int, ...]
     log_odds: Float[np.ndarray, "layer alpha prompt"]
-    random: Float[np.ndarray, "layer control push reporting_prompt"]
-    shuffled: Float[np.ndarray, "layer shuffled push reporting_prompt"]
+    controls: Mapping[int, Controls]
     instruction: Float[np.ndarray, "prompt"]
     damage: Damage
     texts: tuple[SteeredText, ...]
@@ -71,6 +86,23 @@ class SteeringSweep:
     def shifts(self) -> Float[np.ndarray, "layer alpha prompt"]:
         """Shift of the log-odds against no steering, nats per token."""
         return self.log_odds - self.log_odds[:, self.zero : self.zero + 1]
+
+    def controls_at(self, layer: int) -> Controls:
+        """The controls of a layer, empty where it has none."""
+        none = np.empty((0, len(self.pushes), len(self.reporting)))
+        return self.controls.get(layer, Controls(none, none))
+
+    def layer_index(self, layer: int) -> int:
+        """Where a layer stands. Raises InputError for one that was not swept."""
+        if layer not in self.layers:
+            raise InputError(f"layer {layer} was not swept; swept layers: {list(self.layers)}")
+        return self.layers.index(layer)
+
+    def alpha_index(self, alpha: float) -> int:
+        """Where a strength stands. Raises InputError for one that was not swept."""
+        if alpha not in self.alphas:
+            raise InputError(f"alpha {alpha} was not swept; swept alphas: {list(self.alphas)}")
+        return self.alphas.index(alpha)
 
 
 def steering_sweep(
@@ -106,6 +138,8 @@ def steering_sweep(
         reporting what they do; where no scenario has two, all serve for both.
     train
         Activations whose shuffled labels give ``n_shuffled`` control directions (None: none).
+    n_random
+        Random control directions at every layer; 0 leaves all controls to :func:`add_controls`.
     text_scenarios
         Scenarios whose first prompt for reporting texts are written for (default: all).
     every
@@ -130,30 +164,19 @@ def steering_sweep(
         )
     firsts = first_of_each(prompts, reporting)
     named = [i for i in firsts if prompts[i].scenario_id in (text_scenarios or ())]
-    step = _Steps(progress, len(prompts) + len(neutral_texts) + len(questions) + 1)
-
-    hooks = {k: [add_direction(d, a) for a in alphas] for k, d in by_layer.items()}
     asked = alphas if control_alphas is None else control_alphas
     pushes = sorted({float(a) for a in asked} - {0.0})
     if not pushes or not set(pushes) <= set(alphas):
         raise InputError(f"control_alphas: expected some of {list(alphas)}, got {list(asked)}")
-    controls = {k: random_controls(d, n_random, seed=seed + k) for k, d in by_layer.items()}
-    n_rows = {k: len(alphas) for k in by_layer}
-    if train is not None:
-        for k, d in by_layer.items():
-            controls[k] = controls[k] + shuffled_controls(d, train, n_shuffled, seed=seed + k)
-    control_hooks = {
-        k: [add_direction(d, a) for d in controls[k] for a in pushes] for k in by_layer
-    }
+    n_steps = len(prompts) + len(neutral_texts) + len(questions) + 1
+    step = _Steps(progress, n_steps + (len(reporting) if n_random else 0))
+
+    hooks = {k: [add_direction(d, a) for a in alphas] for k, d in by_layer.items()}
     zero = list(alphas).index(0.0)
-    odds, nulls, told = [], [], []
-    for index, prompt in enumerate(prompts):
-        full = {k: hooks[k] + (control_hooks[k] if index in reporting else []) for k in by_layer}
-        found = log_odds_by_layer(model, prompt, full)
-        odds.append(np.stack([found[k][: n_rows[k]] for k in by_layer]))
-        if index in reporting:
-            shifts = [found[k][n_rows[k] :] - found[k][zero] for k in by_layer]
-            nulls.append(np.stack(shifts).reshape(len(by_layer), -1, len(pushes)))
+    odds, told = [], []
+    for prompt in prompts:
+        found = log_odds_by_layer(model, prompt, hooks)
+        odds.append(np.stack(list(found.values())))
         plain = found[next(iter(by_layer))][zero]
         told.append(log_odds_by_layer(model, instructed(prompt), {0: [None]})[0][0] - plain)
         step()
@@ -162,8 +185,7 @@ def steering_sweep(
         model, by_layer, alphas, prompts, named or firsts, n_samples, max_new_tokens, seed, judge
     )
     step()
-    null = np.stack(nulls, axis=-1)
-    return SteeringSweep(
+    sweep = SteeringSweep(
         directions=by_layer,
         alphas=tuple(float(a) for a in alphas),
         pushes=tuple(pushes),
@@ -171,13 +193,61 @@ def steering_sweep(
         choosing=tuple(choosing),
         reporting=tuple(reporting),
         log_odds=np.stack(odds, axis=-1),
-        random=null[:, :n_random],
-        shuffled=null[:, n_random:],
+        controls={},
         instruction=np.array(told),
         damage=damage,
         texts=tuple(texts),
         seed=seed,
     )
+    if not n_random:
+        return sweep
+    return add_controls(
+        model,
+        sweep,
+        list(by_layer),
+        train=train,
+        n_random=n_random,
+        n_shuffled=n_shuffled,
+        progress=lambda done, total: step(),
+    )
+
+
+def add_controls(
+    model: HookedModel,
+    sweep: SteeringSweep,
+    layers: Sequence[int],
+    *,
+    train: Activations | None = None,
+    n_random: int = 20,
+    n_shuffled: int = 20,
+    progress: Progress | None = None,
+) -> SteeringSweep:
+    """The sweep with control directions measured at some of its layers as well.
+
+    They cost several times what the direction itself does, and no setting is chosen by them
+    (``recommend``), so a sweep over many layers can add them where its answer lies. Options as
+    for :func:`steering_sweep`. Raises InputError for a layer that was not swept.
+    """
+    step = _Steps(progress, len(sweep.reporting))
+    hooks = {}
+    for layer in layers:
+        direction = list(sweep.directions.values())[sweep.layer_index(layer)]
+        check_direction(model, direction)
+        drawn = random_controls(direction, n_random, seed=sweep.seed + layer)
+        if train is not None:
+            drawn += shuffled_controls(direction, train, n_shuffled, seed=sweep.seed + layer)
+        hooks[layer] = [add_direction(d, a) for d in drawn for a in sweep.pushes]
+    shifts: dict[int, list[np.ndarray]] = {layer: [] for layer in layers}
+    for index in sweep.reporting:
+        for layer, odds in log_odds_by_layer(model, sweep.prompts[index], hooks).items():
+            plain = sweep.log_odds[sweep.layer_index(layer), sweep.zero, index]
+            shifts[layer].append((odds - plain).reshape(-1, len(sweep.pushes)))
+        step()
+    null = {layer: np.stack(found, axis=-1) for layer, found in shifts.items()}
+    found = {
+        layer: Controls(values[:n_random], values[n_random:]) for layer, values in null.items()
+    }
+    return replace(sweep, controls={**sweep.controls, **found})
 
 
 def first_of_each(

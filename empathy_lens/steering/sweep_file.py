@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +14,11 @@ from ..files import read_json, write_json
 from ..types import Completion, Direction, SteeringPrompt
 from .coherence import Coherence
 from .damage import Damage
-from .sweep import SteeredText, SteeringSweep
+from .sweep import Controls, SteeredText, SteeringSweep
 
 __all__ = ["join_sweeps", "load_sweep", "save_sweep"]
 
-ARRAYS = ("log_odds", "random", "shuffled", "instruction")
+ARRAYS = ("log_odds", "instruction")
 
 
 def save_sweep(path: Path, sweep: SteeringSweep) -> None:
@@ -30,6 +31,10 @@ def save_sweep(path: Path, sweep: SteeringSweep) -> None:
         "reporting": sweep.reporting,
         "seed": sweep.seed,
         **{name: _array(getattr(sweep, name)) for name in ARRAYS},
+        "controls": {
+            str(k): {"random": _array(c.random), "shuffled": _array(c.shuffled)}
+            for k, c in sweep.controls.items()
+        },
         "losses": {str(k): _array(v) for k, v in sweep.damage.losses.items()},
         "correct": {str(k): v.tolist() for k, v in sweep.damage.correct.items()},
         "texts": [asdict(text) for text in sweep.texts],
@@ -53,15 +58,13 @@ def load_sweep(
             prompts=tuple(prompts),
             choosing=tuple(content["choosing"]),
             reporting=tuple(content["reporting"]),
-            **{
-                name: np.array(content[name]["values"]).reshape(content[name]["shape"])
-                for name in ARRAYS
+            **{name: _read_array(content[name]) for name in ARRAYS},
+            controls={
+                int(k): Controls(_read_array(c["random"]), _read_array(c["shuffled"]))
+                for k, c in content["controls"].items()
             },
             damage=Damage(
-                losses={
-                    int(k): np.array(v["values"]).reshape(v["shape"])
-                    for k, v in content["losses"].items()
-                },
+                losses={int(k): _read_array(v) for k, v in content["losses"].items()},
                 correct={int(k): np.array(v, dtype=bool) for k, v in content["correct"].items()},
             ),
             texts=tuple(
@@ -97,8 +100,7 @@ def join_sweeps(sweeps: Sequence[SteeringSweep]) -> SteeringSweep:
         first,
         directions={k: d for s in sweeps for k, d in s.directions.items()},
         log_odds=np.concatenate([s.log_odds for s in sweeps]),
-        random=np.concatenate([s.random for s in sweeps]),
-        shuffled=np.concatenate([s.shuffled for s in sweeps]),
+        controls={k: c for s in sweeps for k, c in s.controls.items()},
         damage=Damage(
             losses={k: v for s in sweeps for k, v in s.damage.losses.items()},
             correct={k: v for s in sweeps for k, v in s.damage.correct.items()},
@@ -110,3 +112,7 @@ def join_sweeps(sweeps: Sequence[SteeringSweep]) -> SteeringSweep:
 def _array(values: np.ndarray) -> dict[str, list[float] | tuple[int, ...]]:
     """Shape and numbers apart: a list cannot say how wide an array without rows is."""
     return {"shape": values.shape, "values": values.astype(float).ravel().tolist()}
+
+
+def _read_array(saved: Mapping[str, list[Any]]) -> np.ndarray:
+    return np.array(saved["values"], dtype=np.float64).reshape(saved["shape"])

@@ -10,10 +10,10 @@ from ..errors import InputError
 from .comparison_figures import compared_aurocs, compared_dose_response, compared_layers
 from .headline import measures, verdicts
 from .page import render
-from .report import charted, ranges
+from .report import charted
 from .report_tables import criteria, facts
 from .runs import get, plain, read_run
-from .text import number_text, shortened
+from .text import number_text, ranges, shortened
 
 __all__ = ["build_comparison"]
 

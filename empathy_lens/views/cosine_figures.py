@@ -8,11 +8,9 @@ import plotly.graph_objects as go
 
 from .runs import get, numbers_of, plain
 from .text import number_text, plotly_text, signed_text
-from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, SYMBOLS, new_figure
+from .theme import COLOURS, DIVERGING, GREY, SYMBOLS, new_figure
 
 __all__ = ["contrast_cosines", "layer_cosines"]
-
-DIVERGING = ((0.0, NEGATIVE), (0.5, "#F4F4F4"), (1.0, POSITIVE))
 
 
 def layer_cosines(cosines: Any) -> go.Figure | None:

@@ -25,7 +25,7 @@ from .play_figures import (
 )
 from .runs import PARTS, get
 from .steering_figures import steering_damage
-from .sweep_figures import dose_response, effect_against_damage
+from .sweep_figures import dose_response, effect_against_damage, effect_by_layer
 from .validation_figures import auroc_by_layer, projection_distributions
 
 __all__ = ["GROUPS", "run_figures"]
@@ -46,10 +46,16 @@ GROUPS = {
         "on_policy_leaning",
         "on_policy_actions",
         "on_policy_prediction",
+    ),
+    "Steering": (
+        "steering_dose_response",
         "steered_play",
         "steered_play_help",
+        "steering_frontier",
+        "steering_damage",
+        "sweep_by_layer",
+        "sweep_frontier",
     ),
-    "Steering": ("steering_dose_response", "steering_frontier", "steering_damage"),
 }
 """Figures by the question that they answer, in the order of the report."""
 
@@ -76,11 +82,13 @@ def run_figures(run: Mapping[str, Any]) -> dict[str, go.Figure]:
         "on_policy_leaning": lambda: on_policy_leaning(eia),
         "on_policy_actions": lambda: on_policy_actions(eia),
         "on_policy_prediction": lambda: on_policy_prediction(eia),
+        "steering_dose_response": lambda: dose_response(steering),
         "steered_play": lambda: steered_play_scores(run.get("steered_play")),
         "steered_play_help": lambda: steered_play_help(run.get("steered_play")),
-        "steering_dose_response": lambda: dose_response(steering),
         "steering_frontier": lambda: effect_against_damage(steering),
         "steering_damage": lambda: steering_damage(steering),
+        "sweep_by_layer": lambda: effect_by_layer(run.get("steering_sweep")),
+        "sweep_frontier": lambda: effect_against_damage(run.get("steering_sweep")),
     }
     drawn = {name: draw[name]() for names in GROUPS.values() for name in names}
     return {name: figure for name, figure in drawn.items() if figure is not None}

@@ -76,6 +76,13 @@ def measures(run: Mapping[str, Any]) -> list[Measure]:
             0.0,
             "",
         ),
+        (
+            "steered play, EIA score per alpha",
+            get(run.get("steered_play"), "slope"),
+            (-0.5, 0.5),
+            0.0,
+            "",
+        ),
     ]
     found = []
     for name, data, span, chance, note in listed:

@@ -18,7 +18,7 @@ from .page import render
 from .report_tables import criteria, facts, run_tables
 from .runs import estimate, get, plain, read_run, rows
 from .steering_tables import recommendations
-from .text import json_island, number_text, prose, shortened, signed_text
+from .text import json_island, number_text, prose, ranges, shortened, signed_text
 from .token_sides import TokenSide, saved_side
 from .tokens_html import tokens_fragment
 
@@ -85,7 +85,7 @@ def _page(run: Mapping[str, Any], problems: list[str], items: int | None) -> str
         figures=_figures(run),
         tables=run_tables(run),
         token_views=_token_views(run.get("token_views")),
-        steering=_steering(run.get("steering_examples")),
+        steering=_steering(run.get("steering_examples"), run.get("steering_sweep")),
         provenance=[*facts(get(config, "provenance")), *facts(get(config, "data"), "data.")],
         versions=facts(get(config, "versions") or get(summary, "versions")),
         stages=_stages(summary),
@@ -117,17 +117,6 @@ def _asked(config: Any, run: Mapping[str, Any]) -> list[tuple[str, str]]:
             found.append((words, f"{file} ({n})" if plain(n) else file))
     names = ("pooling", "backend", "dtype", "device", "seed")
     return found + facts({k: config[k] for k in names if config.get(k) is not None})
-
-
-def ranges(numbers: list[Any]) -> str:
-    """``0–3, 5`` for 0, 1, 2, 3, 5."""
-    parts: list[list[Any]] = []
-    for number in numbers:
-        if parts and isinstance(number, int) and parts[-1][-1] == number - 1:
-            parts[-1] = [parts[-1][0], number]
-        else:
-            parts.append([number])
-    return ", ".join("–".join(map(str, part)) for part in parts)
 
 
 def _missing(run: Mapping[str, Any]) -> list[str]:
@@ -184,8 +173,10 @@ def _token_views(views: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _steering(steering: Any) -> dict[str, Any] | None:
-    """Completions of one prompt side by side, in the order of alpha."""
+def _steering(steering: Any, sweep: Any) -> dict[str, Any] | None:
+    """Completions of one prompt side by side, in the order of alpha; without them the sweep's."""
+    answers = recommendations(steering) + recommendations(sweep)
+    steering = steering or sweep
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows(steering, "examples"):
         key = (str(row.get("scenario_id", "")), str(row.get("prompt", "")), str(row.get("seed")))
@@ -194,7 +185,7 @@ def _steering(steering: Any) -> dict[str, Any] | None:
         return None
     return {
         "rule": prose(get(steering, "rule") or "", 1000),
-        "answers": [prose(answer, 1000) for answer in recommendations(steering)],
+        "answers": [prose(answer, 1000) for answer in answers],
         "groups": [
             {
                 "scenario": prose(scenario, 200),

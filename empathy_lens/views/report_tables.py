@@ -8,7 +8,7 @@ from typing import Any
 
 from .play_tables import play_tables
 from .runs import estimate, get, numbers_of, rows
-from .steering_tables import steering_tables
+from .steering_tables import steering_tables, sweep_table
 from .text import estimate_text, number_text, shortened
 
 __all__ = ["Cell", "Table", "criteria", "facts", "run_tables"]
@@ -215,6 +215,7 @@ def run_tables(run: Mapping[str, Any]) -> list[Table]:
             ),
         ),
         *(table(*found) for found in steering_tables(steering)),
+        table(*sweep_table(run.get("steering_sweep"))),
         table(
             "projections",
             "Held-out texts (projection − threshold, in class gaps)",

@@ -16,6 +16,7 @@ PARTS = (
     "validation_auroc",
     "eia_correlation",
     "steering_examples",
+    "steering_sweep",
     "evidence",
     "cosines",
     "steered_play",

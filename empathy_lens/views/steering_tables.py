@@ -6,9 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from .runs import get, numbers_of, rows
+from .text import ranges
 
-__all__ = ["recommendations", "steering_tables"]
+__all__ = ["recommendations", "steering_tables", "sweep_table"]
 
+SETTING_COLUMNS = (
+    "log-odds shift (nats per token)",
+    "loss on neutral text (increase, nats per token)",
+    "plain questions answered rightly",
+    "texts that stay coherent",
+)
 Found = tuple[str, str, tuple[str, ...], Iterable[list[Any]]]
 
 
@@ -21,20 +28,8 @@ def steering_tables(steering: Any) -> list[Found]:
         (
             "steering_settings",
             "Effect and damage at the steered layer, by alpha",
-            (
-                "alpha",
-                "log-odds shift (nats per token)",
-                "loss on neutral text (increase, nats per token)",
-                "plain questions answered rightly",
-                "texts that stay coherent",
-            ),
-            (
-                [
-                    row.get(name)
-                    for name in ("alpha", "effect", "loss_increase", "accuracy", "coherent_share")
-                ]
-                for row in settings
-            ),
+            ("alpha", *SETTING_COLUMNS),
+            (_setting(row, "alpha") for row in settings),
         ),
         (
             "steering_slopes",
@@ -76,14 +71,30 @@ def steering_tables(steering: Any) -> list[Found]:
     ]
 
 
+def sweep_table(sweep: Any) -> Found:
+    """Every setting of a sweep over layers."""
+    return (
+        "sweep_settings",
+        "Effect and damage of every layer and alpha",
+        ("layer", "alpha", *SETTING_COLUMNS),
+        (_setting(row, "layer", "alpha") for row in rows(sweep, "frontier")),
+    )
+
+
 def recommendations(steering: Any) -> list[str]:
     """The answer in words for adding and for removing, as far as it was looked for."""
+    layers = get(steering, "layers")
+    where = f"of layers {ranges(layers)}, " if isinstance(layers, list) and len(layers) > 1 else ""
     found = []
     for towards, answer in numbers_of(steering, "recommendation").items():
         text = get(answer, "text")
         said = text if isinstance(text, str) else "no setting within the bounds moves the choice."
-        found.append(f"{towards}: {said}")
+        found.append(f"{where}{towards}: {said}")
     return found
+
+
+def _setting(row: Any, *keys: str) -> list[Any]:
+    return [row.get(k) for k in (*keys, "effect", "loss_increase", "accuracy", "coherent_share")]
 
 
 def _named(*pairs: tuple[str, Any]) -> list[list[Any]]:

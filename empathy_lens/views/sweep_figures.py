@@ -1,18 +1,21 @@
-"""Figures of the steering sweep: dose-response beside its controls, and effect against damage."""
+"""Figures of a steering sweep: dose-response beside its controls, effect against damage, layers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from .runs import estimate, get, numbers_of, plain, rows
-from .text import number_text, plotly_text, signed_text
-from .theme import COLOURS, GREY, POSITIVE, SYMBOLS, faint, interval, new_figure
+from .text import estimate_text, number_text, plotly_text, signed_text
+from .theme import COLOURS, DIVERGING, GREY, POSITIVE, SYMBOLS, faint, interval, new_figure
 
-__all__ = ["dose_response", "effect_against_damage"]
+__all__ = ["dose_response", "effect_against_damage", "effect_by_layer"]
 
 ALPHA = "alpha (steering strength, in mean class gaps)"
+CROWDED = 6
+"""Layers that can be drawn with intervals and labels at every point."""
 
 Point = tuple[dict[str, Any], tuple[float, float, float], tuple[float, float, float]]
 """A setting, its effect and its damage, both as (value, low, high)."""
@@ -105,15 +108,12 @@ def _add_band(
 
 def effect_against_damage(steering: Any) -> go.Figure | None:
     """The frontier: effect of each setting against its loss on neutral text."""
-    points = [
-        (row, gain, cost)
-        for row in rows(steering, "frontier")
-        if plain(row.get("alpha"))
-        and (gain := estimate(row.get("effect"))) is not None
-        and (cost := estimate(row.get("loss_increase"))) is not None
-    ]
+    points = _settings(steering)
     if not points:
         return None
+    layers = sorted({str(row.get("layer")) for row, _, _ in points}, key=lambda k: (len(k), k))
+    crowded = len(layers) > CROWDED
+    shades = sample_colorscale("Viridis", len(layers)) if crowded else COLOURS
     figure = new_figure(
         "Effect against damage: log-odds shift and loss on neutral text, by setting",
         "increase of the loss on neutral text (nats per token)",
@@ -121,28 +121,125 @@ def effect_against_damage(steering: Any) -> go.Figure | None:
         height=460,
         finding=_frontier_finding(points),
         note="Each point is one layer and alpha; points of a layer are joined in the order of "
-        "alpha. Good settings lie high (adding) or low (removing) and to the left. Bars: 95% "
-        "intervals.",
+        "alpha. Good settings lie high (adding) or low (removing) and to the left. "
+        + ("Hover for the intervals." if crowded else "Bars: 95% intervals."),
     )
-    layers = sorted({str(row.get("layer")) for row, _, _ in points}, key=lambda k: (len(k), k))
     for i, layer in enumerate(layers):
         mine = [p for p in points if str(p[0].get("layer")) == layer]
         mine.sort(key=lambda p: float(p[0]["alpha"]))
         figure.add_scatter(
             x=[cost[0] for _, _, cost in mine],
             y=[gain[0] for _, gain, _ in mine],
-            error_y=interval([gain for _, gain, _ in mine]),
-            error_x=interval([cost for _, _, cost in mine]),
-            mode="lines+markers+text",
+            error_y=None if crowded else interval([gain for _, gain, _ in mine]),
+            error_x=None if crowded else interval([cost for _, _, cost in mine]),
+            mode="lines+markers" if crowded else "lines+markers+text",
             text=[signed_text(float(row["alpha"])) for row, _, _ in mine],
             textposition="top center",
-            line={"color": COLOURS[i % len(COLOURS)], "width": 1, "dash": "dot"},
+            customdata=[[*gain[1:], *cost[1:]] for _, gain, cost in mine],
+            line={"color": shades[i % len(shades)], "width": 1, "dash": "dot"},
             marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 9},
-            hovertemplate="alpha %{text}<br>shift %{y:.3f}<br>loss %{x:+.3f}"
+            hovertemplate="alpha %{text}<br>shift %{y:.3f} [%{customdata[0]:.3f}, "
+            "%{customdata[1]:.3f}]<br>loss %{x:+.3f} [%{customdata[2]:.3f}, %{customdata[3]:.3f}]"
             "<extra>%{fullData.name}</extra>",
             name=plotly_text(f"layer {layer}", 40),
         )
     return figure
+
+
+def effect_by_layer(sweep: Any) -> go.Figure | None:
+    """Which layer, which strength: the effect of every setting, and where it costs too much."""
+    points = [p for p in _settings(sweep) if plain(p[0].get("layer"))]
+    if not points:
+        return None
+    layers = sorted({int(row["layer"]) for row, _, _ in points})
+    alphas = sorted({float(row["alpha"]) for row, _, _ in points})
+    at = {(int(row["layer"]), float(row["alpha"])): (row, gain, cost) for row, gain, cost in points}
+    grid = [[at.get((layer, alpha)) for alpha in alphas] for layer in layers]
+    largest = max(abs(gain[0]) for _, gain, _ in points) or 1.0
+    names, strengths = [str(layer) for layer in layers], [signed_text(a) for a in alphas]
+    figure = new_figure(
+        "Shift of the empathic action's log-odds by layer and strength (nats per token)",
+        ALPHA,
+        "layer",
+        height=200 + 26 * len(layers),
+        finding=_answer_finding(sweep),
+        note="Blue: the model leans more to the empathic actions than unsteered; orange: less. "
+        "Crosses: the loss on neutral text or the share of plain questions answered rightly is "
+        "out of bounds. Circles: what is recommended.",
+    )
+    figure.add_heatmap(
+        x=strengths,
+        y=names,
+        z=[[point and point[1][0] for point in row] for row in grid],
+        customdata=[[_hover(point) for point in row] for row in grid],
+        zmin=-largest,
+        zmax=largest,
+        colorscale=DIVERGING,
+        xgap=1,
+        ygap=1,
+        colorbar={"thickness": 12, "outlinewidth": 0},
+        hovertemplate="layer %{y}, alpha %{x}<br>%{customdata}<extra></extra>",
+    )
+    broken = [(row["layer"], row["alpha"]) for row, _, _ in points if row.get("within") is False]
+    answers = numbers_of(sweep, "recommendation").values()
+    chosen = [(get(a, "layer"), get(a, "alpha")) for a in answers]
+    for symbol, settings in (("x-thin", broken), ("circle-open", chosen)):
+        shown = [(k, a) for k, a in settings if plain(k) and plain(a) and (k, a) in at]
+        figure.add_scatter(
+            x=[signed_text(float(a)) for _, a in shown],
+            y=[str(k) for k, _ in shown],
+            mode="markers",
+            marker={
+                "symbol": symbol,
+                "size": 11,
+                "color": "#000000",
+                "line": {"width": 2, "color": "#000000"},
+            },
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    figure.update_xaxes(type="category", showgrid=False, zeroline=False)
+    figure.update_yaxes(type="category", showgrid=False, zeroline=False)
+    return figure
+
+
+def _settings(steering: Any) -> list[Point]:
+    return [
+        (row, gain, cost)
+        for row in rows(steering, "frontier")
+        if plain(row.get("alpha"))
+        and (gain := estimate(row.get("effect"))) is not None
+        and (cost := estimate(row.get("loss_increase"))) is not None
+    ]
+
+
+def _hover(point: Point | None) -> str:
+    if point is None:
+        return ""
+    row, _, _ = point
+    said = [
+        f"{name} {estimate_text(row[key])}"
+        for name, key in (
+            ("shift", "effect"),
+            ("loss", "loss_increase"),
+            ("plain questions right", "accuracy"),
+        )
+        if estimate(row.get(key)) is not None
+    ]
+    return "<br>".join(said)
+
+
+def _answer_finding(sweep: Any) -> str:
+    """What is recommended, in a sentence for each side."""
+    said = []
+    for towards, answer in numbers_of(sweep, "recommendation").items():
+        layer, alpha = get(answer, "layer"), get(answer, "alpha")
+        if not plain(layer) or not plain(alpha):
+            said.append(f"{towards}: no setting within the bounds moves the choice")
+            continue
+        works = "shown to work" if get(answer, "works") is True else "not shown to work"
+        said.append(f"{towards}: layer {layer} at alpha {signed_text(float(alpha))}, {works}")
+    return f"Best setting for {'; for '.join(said)}." if said else ""
 
 
 def _slope_finding(steering: Any) -> str:

@@ -21,6 +21,7 @@ __all__ = [
     "p_text",
     "plotly_text",
     "prose",
+    "ranges",
     "shortened",
     "signed_text",
     "visible",
@@ -119,6 +120,17 @@ def p_text(p: float) -> str:
 def signed_text(value: float) -> str:
     """``+2``, ``0`` or ``−0.5``: as many digits as there are."""
     return f"{value:+.4g}".replace("-", "−") if value else "0"
+
+
+def ranges(numbers: list[Any]) -> str:
+    """``0–3, 5`` for 0, 1, 2, 3, 5."""
+    parts: list[list[Any]] = []
+    for number in numbers:
+        if parts and isinstance(number, int) and parts[-1][-1] == number - 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ", ".join("–".join(map(str, part)) for part in parts)
 
 
 def json_text(data: Any) -> str:

@@ -12,11 +12,22 @@ import plotly.graph_objects as go
 
 from .text import plotly_text, shortened
 
-__all__ = ["COLOURS", "GREY", "NEGATIVE", "POSITIVE", "SYMBOLS", "dots", "faint", "new_figure"]
+__all__ = [
+    "COLOURS",
+    "DIVERGING",
+    "GREY",
+    "NEGATIVE",
+    "POSITIVE",
+    "SYMBOLS",
+    "dots",
+    "faint",
+    "new_figure",
+]
 
 POSITIVE = "#0072B2"
 NEGATIVE = "#D55E00"
 GREY = "#7F7F7F"
+DIVERGING = ((0.0, NEGATIVE), (0.5, "#F4F4F4"), (1.0, POSITIVE))
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 SYMBOLS = ("circle", "triangle-down", "square", "triangle-up", "cross", "diamond")
 

@@ -55,6 +55,7 @@ def synthetic_run(text: str | None = None) -> dict[str, dict[str, Any]]:
         "eia_correlation": _eia(t, scenarios),
         "steered_play": _steered_play(),
         "steering_examples": _steering(t, scenarios),
+        "steering_sweep": _sweep(t, scenarios),
         "evidence": _evidence(t, scenarios),
         "summary": {
             "selected_layer": 12,
@@ -258,6 +259,30 @@ def _steering(t: Any, scenarios: list[str]) -> dict[str, Any]:
         "successes": 7,
         "out_of": 12,
         "rule": t("the shift has alpha's sign and the text stays whole"),
+    }
+
+
+def _sweep(t: Any, scenarios: list[str]) -> dict[str, Any]:
+    """The steering of layer 12 as one of 18: stronger in the middle, costly at the ends."""
+    layers, whole = list(range(18)), _steering(t, scenarios)
+    settings = [
+        {
+            "layer": layer,
+            "alpha": alpha,
+            "effect": estimate((0.5 - 0.05 * abs(layer - 9)) * alpha),
+            "loss_increase": estimate((0.01 + 0.002 * abs(layer - 9)) * alpha * alpha),
+            "accuracy": estimate(0.8 - 0.01 * abs(alpha)),
+            "coherent_share": None,
+            "within": abs(alpha) < 2 or 4 < layer < 14,
+        }
+        for layer in layers
+        for alpha in whole["alphas"]
+    ]
+    answer = {"layer": 9, "alpha": 2.0, "works": False, "text": t("layer 9, alpha 1 to 2")}
+    return whole | {
+        "layers": layers,
+        "frontier": settings,
+        "recommendation": {"adding": answer, "removing": None},
     }
 
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from empathy_lens.cli import app
 from empathy_lens.errors import InputError
 from empathy_lens.views.comparison import build_comparison
-from empathy_lens.views.report import MAX_BYTES, ranges
+from empathy_lens.views.report import MAX_BYTES
+from empathy_lens.views.text import ranges
 
 
 def two(tmp_path: Path, other: dict[str, dict[str, object]]) -> list[Path]:
@@ -31,6 +32,7 @@ def test_each_run_has_a_column_with_its_own_numbers(tmp_path: Path) -> None:
     text = " ".join(page.text)
     for expected in ("google/gemma-3-270m", "a/second-model", "0.941", "0.777", "2 runs"):
         assert expected in text, expected
+    assert "steered play, EIA score per alpha" in text
     measured = html[html.index('id="table-measures"') :].split("</tr>")[1]
     assert measured.index("0.941") < measured.index("0.777")
 

@@ -31,6 +31,7 @@ OF_PART = {
     },
     "steered_play": {"steered_play", "steered_play_help"},
     "steering_examples": {"steering_dose_response", "steering_frontier", "steering_damage"},
+    "steering_sweep": {"sweep_by_layer", "sweep_frontier"},
 }
 
 
@@ -69,6 +70,9 @@ def test_findings_say_the_saved_numbers() -> None:
     assert "−1 nats per token at layer 12 and alpha −2" in found["steering_frontier"]
     assert "by +0.08" in found["steering_frontier"]
     assert "7 of 12" in found["steering_damage"]
+    assert "adding: layer 9 at alpha +2, not shown to work" in found["sweep_by_layer"]
+    assert "removing: no setting within the bounds" in found["sweep_by_layer"]
+    assert "−1 nats per token at layer 9 and alpha −2" in found["sweep_frontier"]
 
 
 def test_a_null_on_policy_part_draws_nothing() -> None:
@@ -126,6 +130,20 @@ def test_numbers_in_the_figure_are_the_saved_ones() -> None:
     assert list(line.y) == saved
     chosen = next(trace for trace in figure.data if trace.name == "chosen layer 12")
     assert list(chosen.y) == [saved[12]]
+
+
+def test_a_sweep_shows_every_setting_what_is_too_costly_and_what_is_chosen() -> None:
+    sweep = synthetic_run()["steering_sweep"]
+    figures = run_figures({"steering_sweep": sweep})
+    grid, broken, chosen = figures["sweep_by_layer"].data
+    saved = {(str(r["layer"]), r["alpha"]): r["effect"]["value"] for r in sweep["frontier"]}
+    assert [value for row in grid.z for value in row] == list(saved.values())
+    costly = [row for row in sweep["frontier"] if not row["within"]]
+    assert len(broken.x) == len(costly) == 18
+    assert (list(chosen.x), list(chosen.y)) == (["+2"], ["9"])
+    lines = figures["sweep_frontier"].data
+    assert [line.name for line in lines] == [f"layer {layer}" for layer in range(18)]
+    assert len({line.line.color for line in lines}) == 18
 
 
 def test_the_random_band_is_drawn_only_with_evidence() -> None:
