@@ -33,6 +33,7 @@ from empathy_lens.data import (
     load_steering_prompts,
 )
 from empathy_lens.directions import fit_directions
+from empathy_lens.errors import InputError
 from empathy_lens.files import sha256_file, write_json
 from empathy_lens.judges import judge_quality, word_judge
 from empathy_lens.models import load_model
