@@ -78,7 +78,7 @@ def measures(run: Mapping[str, Any]) -> list[Measure]:
         ),
         (
             "steered play, EIA score per alpha",
-            get(run.get("steered_play"), "slope"),
+            get(run.get("steered_play"), "slope", "score"),
             (-0.5, 0.5),
             0.0,
             "",
