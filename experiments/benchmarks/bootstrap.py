@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from machine import machine_facts
 from sklearn.metrics import roc_auc_score
 
 from empathy_lens import stats
@@ -47,6 +48,7 @@ def measure(every: int, clock: Callable[[], float]) -> dict[str, Any]:
         "ratios": {"per_resample": round(slow * every / seconds, 1)},
         "max_abs_diff": largest,
         "calls_made": len(drawn),
+        "machine": machine_facts(),
     }
 
 

@@ -4,9 +4,10 @@
 
 Short sentences of a fixed vocabulary (about 8 tokens; every fourth with a prompt that 16 texts
 share), embedded model, all layers, mean pooling, streamed into a store by a process of its own for
-each size. Printed: seconds per 1,000 texts of each size over those of the smallest (wanted: within
-10%), peak resident memory over that of the smallest (within 5%), and whether a store whose process
-was killed (SIGKILL) at random moments and begun again has the bytes of one that was not.
+each run; every size but the largest three times, medians. Printed: seconds per 1,000 texts of each
+size over those of the smallest (wanted: within 10%), peak resident memory over that of the smallest
+(within 5%), and whether a store whose process was killed (SIGKILL) at random moments and begun
+again has the bytes of one that was not.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import hashlib
 import json
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,17 +24,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 from machine import machine_facts
 
 from empathy_lens.activations import stream_activations
 from empathy_lens.command_line import clear_errors
 from empathy_lens.errors import InputError
 from empathy_lens.models import load_model
+from empathy_lens.runs import peak_rss_mb
 
 WORDS = ("I", "you", "we", "they", "give", "take", "keep", "share", "leave", "stay", "wait", "help")
 PER_PROMPT = 16
 WINDOW = 256
+REPEATS = 3
 MIN_TIME_RATIO, MAX_TIME_RATIO, MAX_MEMORY_RATIO = 0.9, 1.1, 1.05
 
 
@@ -54,15 +57,7 @@ def extract(model_name: str, n: int, folder: Path) -> None:
     start = time.perf_counter(), time.process_time()
     stream_activations(model, sentences(n), folder / "store", window=WINDOW)
     wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
-    print(json.dumps({"seconds": wall, "cpu_seconds": cpu, "peak_mib": _peak_mib()}))
-
-
-def _peak_mib() -> float:
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    return float(psutil.Process().memory_info().rss / 2**20)
+    print(json.dumps({"seconds": wall, "cpu_seconds": cpu, "peak_mb": peak_rss_mb()}))
 
 
 def begin(model_name: str, n: int, folder: Path) -> subprocess.Popen[str]:
@@ -112,17 +107,27 @@ def kill_at_random(model_name: str, n: int, folder: Path, kills: int, seed: int)
 
 
 def measure(model_name: str, sizes: list[int], kills: int, seed: int, work: Path) -> dict[str, Any]:
-    runs = {}
-    for n in sizes:
-        runs[n] = finish(begin(model_name, n, work / str(n)))
-        print(f"{n} texts: {runs[n]}", file=sys.stderr)
+    measured: dict[int, list[dict[str, float]]] = {n: [] for n in sizes}
+    for repeat in range(REPEATS):
+        for n in sizes:
+            # The longest run needs no repetition: noise averages out within it.
+            if repeat and n == sizes[-1]:
+                continue
+            folder = work / str(n)
+            shutil.rmtree(folder, ignore_errors=True)
+            measured[n].append(finish(begin(model_name, n, folder)))
+            print(f"{n} texts: {measured[n][-1]}", file=sys.stderr)
+    runs = {
+        n: {k: statistics.median(run[k] for run in found) for k in found[0]}
+        for n, found in measured.items()
+    }
     small = sizes[0]
     whole = fingerprint(work / str(small) / "store")
     killed_after = kill_at_random(model_name, small, work / "killed", kills, seed)
     base = runs[small]
     per_text = {n: run["cpu_seconds"] / n for n, run in runs.items()}
     time_ratio = {n: round(per_text[n] / per_text[small], 3) for n in sizes}
-    memory_ratio = {n: round(run["peak_mib"] / base["peak_mib"], 3) for n, run in runs.items()}
+    memory_ratio = {n: round(run["peak_mb"] / base["peak_mb"], 3) for n, run in runs.items()}
     identical = fingerprint(work / "killed" / "store") == whole
     return {
         "model": model_name,
@@ -166,11 +171,11 @@ def main() -> None:
     if args.json:
         print(json.dumps(found, indent=2))
     else:
-        print(f"{'texts':>8}{'seconds':>10}{'per text':>10}{'peak MiB':>10}{'memory':>8}")
+        print(f"{'texts':>8}{'seconds':>10}{'per text':>10}{'peak MB':>10}{'memory':>8}")
         for n, run in found["runs"].items():
             print(
                 f"{n:8}{run['seconds']:10.1f}{found['time_ratio'][n]:10.2f}"
-                f"{run['peak_mib']:10.0f}{found['memory_ratio'][n]:8.3f}"
+                f"{run['peak_mb']:10.0f}{found['memory_ratio'][n]:8.3f}"
             )
         print(f"killed {args.kills} times, bytes identical: {found['byte_identical']}")
 

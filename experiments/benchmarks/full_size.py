@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import machine_facts
 from random_gemma2 import gemma2_config, save_random_gemma2
 
 from empathy_lens.activations import pooled_resid_post
@@ -31,7 +32,7 @@ from empathy_lens.directions import random_directions
 from empathy_lens.doctor.parity import release
 from empathy_lens.models import load_model, model_card, resolve_device
 from empathy_lens.models.devices import DTYPES
-from empathy_lens.runs import peak_rss_mb, versions
+from empathy_lens.runs import peak_rss_mb
 from empathy_lens.steering.generation import SharedRows, sample_rows
 from empathy_lens.types import Direction, Site
 
@@ -129,7 +130,7 @@ def main() -> None:
             for file in folder.iterdir():
                 file.unlink()
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-        found["machine"] = {"device": name, **versions()}
+        found["machine"] = {"device": name, **machine_facts()}
     if args.json:
         print(json.dumps(found))
         return

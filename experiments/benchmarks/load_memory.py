@@ -28,8 +28,8 @@ from typing import Any, cast
 from unittest import mock
 
 import numpy as np
-import psutil
 import torch
+from machine import machine_facts
 from random_gemma2 import gemma2_config, save_random_gemma2
 
 from empathy_lens.command_line import clear_errors
@@ -38,7 +38,7 @@ from empathy_lens.models import HOOKED_AVAILABLE, Backend, load_model
 from empathy_lens.models.devices import DTYPES
 from empathy_lens.models.hooked import hooked_config
 from empathy_lens.models.source import locate_model
-from empathy_lens.runs import peak_rss_mb, versions
+from empathy_lens.runs import peak_rss_mb
 
 ALLOWANCE = 0.4e9
 N_TOKENS = 10
@@ -164,12 +164,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             "parameters": stored // DTYPES[args.stored].itemsize,
         },
         "imports_gigabytes": round(baseline / 1e9, 3),
-        "machine": {
-            "cores": psutil.cpu_count(logical=False),
-            "memory_gigabytes": round(psutil.virtual_memory().total / 1e9, 1),
-            "threads": torch.get_num_threads(),
-            **versions(),
-        },
+        "machine": machine_facts(),
     }
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import machine_facts
 
 from empathy_lens.command_line import clear_errors
 from empathy_lens.data import load_steering_prompts
@@ -145,7 +146,7 @@ def main() -> None:
     parser.add_argument("--backend", choices=("hooked", "bridge"), help="one backend alone")
     args = parser.parse_args()
     clock = time.process_time if args.cpu_time else time.perf_counter
-    found: dict[str, Any] = {"backends": {}}
+    found: dict[str, Any] = {"backends": {}, "machine": machine_facts()}
     with clear_errors():
         available: tuple[Backend, ...] = ("hooked", "bridge") if HOOKED_AVAILABLE else ("bridge",)
         hub = AutoModelForCausalLM.from_pretrained(

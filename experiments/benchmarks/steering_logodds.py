@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import machine_facts
 
 from empathy_lens.command_line import clear_errors
 from empathy_lens.data import load_steering_prompts
@@ -88,6 +89,7 @@ def measure(model: HookedModel, every: int, clock: Callable[[], float]) -> dict[
         "ratios": {"full_passes": round(slow * total / made / fast, 3)},
         "max_abs_diff": largest,
         "full_passes_made": made,
+        "machine": machine_facts(),
     }
 
 
