@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from .logits import can_resume
+from .models import model_device
 from .types import HookedModel
 
 __all__ = ["Cell", "resumed_pass"]
@@ -61,7 +62,7 @@ def resumed_pass(
 
     ``read`` is the attention mask of old and new positions together.
     """
-    device = torch.device(model.cfg.device or "cpu")
+    device = model_device(model)
     mask = read.long().to(device)
     if can_resume(model):
         entries = [_HookedEntry(cell, len(mask), model.cfg) for cell in cells]

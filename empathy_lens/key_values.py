@@ -18,6 +18,7 @@ from torch import Tensor
 from .cells import Cell, resumed_pass
 from .errors import InputError
 from .logits import can_resume, check_finite, unembed
+from .models import model_device
 from .tokens import pad_batch
 from .types import HookedModel
 
@@ -176,7 +177,7 @@ def _side_by_side(
             steps[i, start] = 1 - len(row[j - 1]) if j else 1
             at[i, start : start + n_read[j]] = True
             start += len(branch)
-    device = torch.device(model.cfg.device or "cpu")
+    device = model_device(model)
     owner, real = owner.to(device), real.to(device)
     theirs = ~real[:, None, None, :] & (owner[:, None, :, None] != owner[:, None, None, :])
 
@@ -252,7 +253,7 @@ def _residual(
     cells: list[Cell],
 ) -> Float[Tensor, "batch pos d_model"]:
     """Residual stream after the last block; ``steps`` is the attention mask, past included."""
-    device = torch.device(model.cfg.device or "cpu")
+    device = model_device(model)
     residual: Tensor = model(
         tokens.to(device),
         stop_at_layer=int(model.cfg.n_layers),
@@ -268,7 +269,7 @@ def _bridge_logits(
     at: Bool[Tensor, "batch pos"],
     cells: list[Cell],
 ) -> Float[Tensor, "read d_vocab"]:
-    device = torch.device(model.cfg.device or "cpu")
+    device = model_device(model)
     columns = at.any(dim=0).nonzero()[:, 0].to(device)
     logits: Tensor = model(
         tokens.to(device), logits_to_keep=columns, **resumed_pass(model, all_real, cells)

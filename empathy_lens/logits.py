@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .errors import NonFiniteError
-from .models import model_card
+from .models import model_card, model_device
 from .types import HookedModel
 
 __all__ = [
@@ -75,7 +75,7 @@ def last_logits(
         last = int(model.cfg.n_layers) - 1
         residual = early_residual(model, tokens, attention_mask, layer=last, cache=cache)
         return unembed(model, residual[:, -keep:])
-    device = torch.device(model.cfg.device or "cpu")
+    device = model_device(model)
     options: dict[str, Any] = {"attention_mask": attention_mask.to(device), "logits_to_keep": keep}
     if cache is not None:
         options |= {"past_key_values": cache, "use_cache": True}
@@ -98,7 +98,7 @@ def early_residual(
     cache: KeyValueCache | None = None,
 ) -> Float[Tensor, "batch pos d_model"]:
     """``resid_post`` of a layer, without the layers above it. Needs ``can_resume``."""
-    device = torch.device(model.cfg.device or "cpu")
+    device = model_device(model)
     with torch.no_grad():
         # HookedTransformer keeps the mask of earlier positions in its cache.
         residual = model(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .activations import resid_post_cache, resolve_layers
 from .errors import InputError, NonFiniteError
-from .models import model_card
+from .models import model_card, model_device
 from .tokens import encode
 from .types import Direction, HookedModel, Site
 
@@ -79,7 +79,7 @@ def token_projections(
     directions = _by_layer(model, direction)
     layers = resolve_layers(model, list(directions))
     encoded = encode(model, text, prompt)
-    tokens = torch.tensor([encoded.ids], device=torch.device(model.cfg.device or "cpu"))
+    tokens = torch.tensor([encoded.ids], device=model_device(model))
     cache = resid_post_cache(model, tokens, layers)
     values = torch.stack([_project(directions[layer], cache.pop(layer)[0]) for layer in layers])
     n_pos = len(encoded.ids)

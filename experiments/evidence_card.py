@@ -11,17 +11,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-from empathy_lens.activations import extract_activations, extract_poolings
+from empathy_lens.activations import extract_poolings
 from empathy_lens.baselines import ablate_words
 from empathy_lens.data import load_pairs
 from empathy_lens.embeddings import load_embedding
-from empathy_lens.errors import EmpathyLensError, InputError
+from empathy_lens.errors import EmpathyLensError
 from empathy_lens.evidence import Evidence, gather_evidence
 from empathy_lens.files import write_json
 from empathy_lens.models import load_model
-from empathy_lens.types import Activations, ContrastivePair
+from empathy_lens.study import parse_layers
+from empathy_lens.types import Activations, ContrastivePair, Pooling
 from empathy_lens.validation import select_layer
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -29,29 +29,18 @@ PAIRS = DATA / "contrastive_pairs"
 
 
 def evidence_card(args: argparse.Namespace) -> Evidence:
-    layers: Sequence[int] | Literal["all"] = "all"
-    try:
-        if args.layers != "all":
-            layers = [int(n) for n in args.layers.split(",")]
-    except ValueError:
-        raise InputError(f"--layers: expected all or 8,12,16, got {args.layers!r}") from None
+    layers = parse_layers(args.layers)
     train_pairs, test_pairs = load_pairs(args.pairs_train), load_pairs(args.pairs_test)
     hard_pairs = load_pairs(DATA / "hard_pairs" / "hard_pairs.jsonl")
     embed = load_embedding(args.embedding)
     model = load_model(args.model, device=args.device, dtype=args.dtype)
 
-    def read(pairs: Sequence[ContrastivePair], name: str) -> Activations:
+    def read(pairs: Sequence[ContrastivePair], name: str) -> dict[Pooling, Activations]:
         print(f"reading {len(pairs)} {name} pairs", file=sys.stderr)
-        return extract_activations(model, pairs, layers=layers)
+        return extract_poolings(model, pairs, layers=layers)
 
-    def read_both(pairs: Sequence[ContrastivePair], name: str) -> tuple[Activations, Activations]:
-        print(f"reading {len(pairs)} {name} pairs", file=sys.stderr)
-        found = extract_poolings(model, pairs, layers=layers)
-        return found["mean"], found["last"]
-
-    (train, last_train), (test, last_test) = (
-        read_both(pairs, name) for pairs, name in ((train_pairs, "train"), (test_pairs, "test"))
-    )
+    trains, tests = read(train_pairs, "train"), read(test_pairs, "test")
+    train, test = trains["mean"], tests["mean"]
     masked = ablate_words(train_pairs, test_pairs, args.n_ablated)
     contrast_files = sorted((DATA / "contrast_sets").glob("*.jsonl"))
     return gather_evidence(
@@ -60,11 +49,11 @@ def evidence_card(args: argparse.Namespace) -> Evidence:
         train_pairs,
         test_pairs,
         layer=select_layer(train, seed=args.seed).layer,
-        hard=(read(hard_pairs, "hard"), hard_pairs),
-        ablated=(read(masked, "masked test"), args.n_ablated),
-        other_poolings=[(last_train, last_test)],
+        hard=(read(hard_pairs, "hard")["mean"], hard_pairs),
+        ablated=(read(masked, "masked test")["mean"], args.n_ablated),
+        other_poolings=[(trains["last"], tests["last"])],
         embed=embed,
-        contrasts={path.stem: read(load_pairs(path), path.stem) for path in contrast_files},
+        contrasts={path.stem: read(load_pairs(path), path.stem)["mean"] for path in contrast_files},
         seed=args.seed,
     )
 

@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..runs import input_hash
 from ..tokens import EncodedText
 from ..types import HookedModel, Pooling
 from .engine import Progress, Settings, pooled_batches
 from .precision import computed_provenance
-from .shards import check_unhooked, describe_shard, read_shard, text_hash, write_shard
+from .shards import check_unhooked, describe_shard, read_shard, write_shard
 
 __all__ = ["read_cached"]
 
@@ -37,7 +38,7 @@ def read_cached(
     Raises InputError for a damaged shard, one that cannot be written, or a model with hooks on.
     """
     check_unhooked(model)
-    keys = [text_hash([text.start, *text.ids]) for text in encoded]
+    keys = [input_hash([text.start, *text.ids]) for text in encoded]
     folders = {p: folder / _model_key(model, settings, p) for p in settings.poolings}
     known = {p: _places(folders[p], settings.layers) for p in settings.poolings}
     missing = [i for i, key in enumerate(keys) if not all(key in known[p] for p in known)]
@@ -53,7 +54,7 @@ def read_cached(
         for pooling, values in pooled.items():
             out[pooling][items] = values
             described = {"layers": settings.layers, "texts": names}
-            path = folders[pooling] / f"{text_hash(described)[:32]}.safetensors"
+            path = folders[pooling] / f"{input_hash(described)[:32]}.safetensors"
             write_shard(path, {"values": values}, described)
         done += len(items)
         if progress is not None:
@@ -76,7 +77,7 @@ def read_cached(
 def _model_key(model: HookedModel, settings: Settings, pooling: Pooling) -> str:
     p = computed_provenance(model, settings.precision)
     parts = [p.weights_hash, p.weight_basis, p.dtype, p.precision, pooling]
-    return f"{pooling}-{text_hash(parts)[:24]}"
+    return f"{pooling}-{input_hash(parts)[:24]}"
 
 
 def _places(folder: Path, layers: Sequence[int]) -> dict[str, Place]:

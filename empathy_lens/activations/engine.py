@@ -18,7 +18,7 @@ from torch import Tensor
 from ..cells import Cell, resumed_pass
 from ..errors import InputError
 from ..logits import can_resume
-from ..models import model_card
+from ..models import model_card, model_device
 from ..tokens import EncodedText, encode, pad_batch, pad_id
 from ..types import HookedModel, Pooling, Site
 from .fused import fused_blocks
@@ -199,7 +199,7 @@ def _run(
             stack.enter_context(fused_blocks(model))
         stack.enter_context(model.hooks(fwd_hooks=hooks))
         model.run_with_cache(
-            tokens.to(_device(model)),
+            tokens.to(model_device(model)),
             names_filter=lambda name: False,
             **_stop(model, settings.layers),
             **options,
@@ -217,7 +217,7 @@ def _read_whole(
         spans.append((offset + text.start, offset + len(text.ids), number))
     # Causal attention never looks right, so pads on the right need no mask.
     right = settings.padding_side == "right"
-    options = {} if right else {"attention_mask": real.long().to(_device(model))}
+    options = {} if right else {"attention_mask": real.long().to(model_device(model))}
     return _pooled(model, tokens, texts, spans, settings, options)
 
 
@@ -242,7 +242,7 @@ def _read_on(
     tokens, _ = pad_batch([t.ids[t.start :] for t in texts], pad_id(model))
     # A prompt ends where its text begins, so that no gap opens inside a sliding window.
     columns, before = pad_batch([range(t.start) for t in texts], 0, "left")
-    seen = (torch.tensor(owners)[:, None].to(_device(model)), columns.to(_device(model)))
+    seen = (torch.tensor(owners)[:, None].to(model_device(model)), columns.to(model_device(model)))
     cells = [
         Cell(c.keys, c.values, seen=seen, keep=False) if c.keys.numel() else Cell() for c in past
     ]
@@ -264,7 +264,3 @@ def _pooled(
     pooler = Pooler(spans, settings.layers, settings.poolings, [t.start for t in texts])
     _run(model, tokens, settings, pooler.hooks(), options)
     return pooler.pooled()
-
-
-def _device(model: HookedModel) -> torch.device:
-    return torch.device(model.cfg.device or "cpu")

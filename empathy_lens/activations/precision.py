@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import InputError
-from ..models import model_card
+from ..models import model_card, model_device
+from ..models.devices import bfloat16_instructions
 from ..stats import auroc
 from ..types import HookedModel, Provenance
 
@@ -54,8 +55,7 @@ class PrecisionChoice:
 
 def has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX)."""
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    return bool(bfloat16_instructions())
 
 
 @contextmanager
@@ -120,9 +120,8 @@ def unmeasured(model: HookedModel) -> PrecisionChoice | None:
     return None
 
 
-def _fits(model: Any) -> bool:
-    device = torch.device(model.cfg.device or "cpu").type
-    return device == "cpu" and model.cfg.dtype == torch.float32
+def _fits(model: HookedModel) -> bool:
+    return model_device(model).type == "cpu" and model.cfg.dtype == torch.float32
 
 
 def _auroc(scores: Tensor, labels: Tensor) -> float:

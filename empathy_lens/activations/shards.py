@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..files import atomic_path
 from ..types import HookedModel
 
-__all__ = ["check_unhooked", "describe_shard", "read_shard", "text_hash", "write_shard"]
+__all__ = ["check_unhooked", "describe_shard", "read_shard", "write_shard"]
 
 KIND = "empathy_lens_shard"
 
@@ -76,11 +76,6 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
-
-
-def text_hash(value: Any) -> str:
-    """A fingerprint of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def check_unhooked(model: HookedModel) -> None:

@@ -20,11 +20,12 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import read_json, write_json
+from ..runs import input_hash
 from ..tokens import encode
 from ..types import HookedModel, Pooling, Provenance, Site
 from .engine import BATCH_TOKENS, Settings, pooled_batches, resolve_layers
 from .precision import check_precision, computed_provenance
-from .shards import check_unhooked, read_shard, text_hash, write_shard
+from .shards import check_unhooked, read_shard, write_shard
 
 __all__ = ["ActivationStore", "open_store", "stream_activations"]
 
@@ -136,7 +137,7 @@ def stream_activations(
     index = _begun(folder, _made_with(model, settings, window))
     done, number, source = 0, 0, iter(texts)
     while some := list(islice(source, window)):
-        fingerprint = text_hash(some)
+        fingerprint = input_hash(some)
         known = index["shards"][number] if number < len(index["shards"]) else None
         if known is not None and known["texts"] != fingerprint:
             raise InputError(

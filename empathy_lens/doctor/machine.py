@@ -11,7 +11,7 @@ import torch
 
 from ..embedded import EMBEDDED_MODELS, embedded_state
 from ..models import HOOKED_AVAILABLE
-from ..models.devices import available_devices
+from ..models.devices import available_devices, bfloat16_instructions
 from .checks import Check
 from .memory import gigabytes
 
@@ -73,14 +73,7 @@ def _devices() -> list[Check]:
                 "torch 2.8 computes wrongly on MPS: pip install 'torch>=2.9'" if broken else "",
             )
         )
-    native = [
-        name
-        for name, has in (
-            ("AVX-512 BF16", torch.cpu._is_avx512_bf16_supported()),
-            ("AMX", torch.cpu._is_amx_tile_supported()),
-        )
-        if has
-    ]
+    native = bfloat16_instructions()
     bfloat16 = f"bfloat16 ({', '.join(native)})" if native else "bfloat16 (no instructions: slow)"
     checks.append(Check("device cpu", "ok", f"float32 (auto), {bfloat16}; float16 is refused"))
     chosen = next(kind for kind, has in there.items() if has)

@@ -20,7 +20,7 @@ from ..activations import resid_post_cache
 from ..directions import random_directions
 from ..errors import EmpathyLensError, ModelError
 from ..logits import can_resume, last_logits, new_cache
-from ..models import model_card
+from ..models import model_card, model_device
 from ..models.hub import load_tokenizer
 from ..models.source import ModelSource
 from ..steering.hooks import add_direction
@@ -159,7 +159,7 @@ def _residuals(
     model: HookedModel, rows: list[list[int]]
 ) -> dict[int, Float[Tensor, "batch pos d_model"]]:
     tokens, real = pad_batch(rows, pad_id(model), side="left")
-    device = torch.device(model.cfg.device or "cpu")
+    device = model_device(model)
     mask = real.long().to(device) if not real.all() else None
     layers = range(int(model.cfg.n_layers))
     cache = resid_post_cache(model, tokens.to(device), layers, mask)

@@ -7,7 +7,7 @@ directions can be carried over to other tools.
 """
 
 from .card import ModelCard, model_card
-from .devices import resolve_device, resolve_dtype
+from .devices import model_device, resolve_device, resolve_dtype
 from .hooked import HOOKED_AVAILABLE
 from .loading import Backend, load_model
 
@@ -17,6 +17,7 @@ __all__ = [
     "ModelCard",
     "load_model",
     "model_card",
+    "model_device",
     "resolve_device",
     "resolve_dtype",
 ]

@@ -5,12 +5,21 @@ from __future__ import annotations
 import torch
 
 from ..errors import InputError
+from ..types import HookedModel
 
-__all__ = ["DTYPES", "available_devices", "resolve_device", "resolve_dtype"]
+__all__ = [
+    "DTYPES",
+    "available_devices",
+    "bfloat16_instructions",
+    "model_device",
+    "resolve_device",
+    "resolve_dtype",
+]
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 # Gemma-3-270M reaches 104,000 at its first position (layer 14); float16 ends at 65,504.
 BEYOND_FLOAT16 = ("gemma3", "gemma3_text")
+BFLOAT16_PROBES = {"AVX-512 BF16": "_is_avx512_bf16_supported", "AMX": "_is_amx_tile_supported"}
 
 
 def available_devices() -> dict[str, bool]:
@@ -20,6 +29,21 @@ def available_devices() -> dict[str, bool]:
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
+
+
+def bfloat16_instructions() -> tuple[str, ...]:
+    """What this CPU multiplies bfloat16 matrices with, by name; none: slowly, if at all."""
+    # Private in torch, so an older or newer one may lack them.
+    return tuple(
+        name
+        for name, probe in BFLOAT16_PROBES.items()
+        if getattr(torch.cpu, probe, lambda: False)()
+    )
+
+
+def model_device(model: HookedModel) -> torch.device:
+    """Where a model's inputs must be."""
+    return torch.device(model.cfg.device or "cpu")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
