@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,18 +68,15 @@ def load_embedding(name: str) -> Embed | None:
         known = ", ".join(["none", *EMBEDDINGS])
         raise InputError(f"embedding: expected one of {known}, got {name!r}")
     folder = _checked_folder(EMBEDDINGS[name])
-    return lambda texts: embed_texts(folder, texts, EMBEDDINGS[name].max_tokens)
+    loaded = cache(partial(_load, folder))
+    return lambda texts: embed_texts(*loaded(), texts, EMBEDDINGS[name].max_tokens)
 
 
 def embed_texts(
-    folder: Path, texts: Sequence[str], max_tokens: int
+    tokenizer: Any, model: Any, texts: Sequence[str], max_tokens: int
 ) -> Float[np.ndarray, "text dimension"]:
     """Unit vectors: the mean of the last hidden states over a text's tokens (Reimers & Gurevych
     2019, sec. 3), on the CPU in float32."""
-    from transformers import AutoModel, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
     found = []
     for start in range(0, len(texts), BATCH):
         tokens = tokenizer(
@@ -92,6 +91,15 @@ def embed_texts(
         weights = tokens["attention_mask"][..., None].float()
         found.append((hidden * weights).sum(dim=1) / weights.sum(dim=1))
     return torch.nn.functional.normalize(torch.cat(found), dim=1).numpy()
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    """Tokenizer and model. Several baselines read with them, so they are loaded once."""
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    return tokenizer, model.eval()
 
 
 def _checked_folder(model: EmbeddingModel) -> Path:
