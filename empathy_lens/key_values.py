@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from .cells import Cell, resumed_pass
 from .errors import InputError
+from .fused import fused_blocks
 from .logits import can_resume, check_finite, unembed
 from .models import model_device
 from .tokens import pad_batch
@@ -181,27 +181,25 @@ def _side_by_side(
     owner, real = owner.to(device), real.to(device)
     theirs = ~real[:, None, None, :] & (owner[:, None, :, None] != owner[:, None, None, :])
 
-    def apart(scores: Tensor, hook: Any = None) -> Tensor:
-        hidden = torch.nn.functional.pad(theirs, (scores.shape[-1] - width, 0))
-        return scores.masked_fill_(hidden, torch.finfo(scores.dtype).min)
-
     cells = [_cell(past, layer) for layer in range(int(model.cfg.n_layers))]
     before = [] if past is None else [past.real]
     all_steps = torch.cat([*(b.long() for b in before), steps.to(device)], dim=1)
-    names = [f"blocks.{layer}.attn.hook_attn_scores" for layer in range(len(cells))]
-    with model.hooks(fwd_hooks=[(name, apart) for name in names]):
-        residual = _residual(model, tokens, all_steps, cells)
+    hidden = torch.nn.functional.pad(theirs, (all_steps.shape[1] - width, 0))
+    residual = _residual(model, tokens, all_steps, cells, hidden)
     ends = torch.tensor([len(ids) - 1 for ids in new])
-    logits = unembed(model, residual[torch.arange(len(new)), ends])
-    size = max(1, LOGIT_CHUNK // int(model.cfg.d_vocab))
-    parts = [
-        _log_probs(unembed(model, x), t)
-        for x, t in zip(residual[at].split(size), targets.to(device).split(size), strict=True)
-        if len(t)
-    ]
+    # Few rows cost the head as much as many: the rows' ends go with the first continuations.
+    wanted = torch.cat([residual[torch.arange(len(new)), ends], residual[at]])
+    size = max(len(new), LOGIT_CHUNK // int(model.cfg.d_vocab))
+    logits, flat, first = torch.empty(0), [], -len(new)
+    for x in wanted.split(size):
+        found = unembed(model, x)
+        if first < 0:
+            logits, found, first = found[: len(new)].clone(), found[len(new) :], 0
+        flat.append(_log_probs(found, targets[first : first + len(found)].to(found.device)))
+        first += len(found)
     keys, values = tuple(c.keys for c in cells), tuple(c.values for c in cells)
     after = KeyValues(keys, values, torch.cat([*before, real], dim=1))
-    return logits, torch.cat(parts) if parts else torch.empty(0), after
+    return logits, torch.cat(flat), after
 
 
 def _row_by_row(
@@ -251,14 +249,16 @@ def _residual(
     tokens: Int[Tensor, "batch pos"],
     steps: Int[Tensor, "batch all"],
     cells: list[Cell],
+    hidden: Bool[Tensor, "batch 1 pos all"] | None = None,
 ) -> Float[Tensor, "batch pos d_model"]:
     """Residual stream after the last block; ``steps`` is the attention mask, past included."""
     device = model_device(model)
-    residual: Tensor = model(
-        tokens.to(device),
-        stop_at_layer=int(model.cfg.n_layers),
-        **resumed_pass(model, steps, cells),
-    )
+    with fused_blocks(model, hidden):
+        residual: Tensor = model(
+            tokens.to(device),
+            stop_at_layer=int(model.cfg.n_layers),
+            **resumed_pass(model, steps, cells),
+        )
     return residual
 
 

@@ -61,6 +61,17 @@ def test_continuations_are_read_apart_from_one_another(model):
     assert_branches(model, read_branches(model, ROWS, BRANCHES))
 
 
+def test_one_row_with_one_continuation(model):
+    """Nothing is padded and nothing hidden but what comes later."""
+    (found,), (branch,) = (
+        read_branches(model, ROWS[:1], [BRANCHES[0][:1]]).log_probs,
+        BRANCHES[0][:1],
+    )
+    steps = full_logits(model, [*ROWS[0], *branch]).log_softmax(-1)[len(ROWS[0]) : -1]
+    wanted = steps[torch.arange(len(branch) - 1), branch[1:]]
+    torch.testing.assert_close(found[0], wanted, atol=CLOSE, rtol=0)
+
+
 def test_continuations_after_a_past_that_was_cut_back(model):
     begun = read_branches(model, ROWS, BRANCHES).past.keep([9, 2, 20])
     rest = [ids[n:] for ids, n in zip(ROWS, (9, 2, 20), strict=True)]
@@ -95,6 +106,19 @@ def test_hooks_act_on_branches_and_none_is_left_behind(model):
         assert_branches(model, scored)
     assert (scored.logits[0] - before[-1]).abs().max() > 0.01
     assert torch.equal(full_logits(model, ROWS[0]), before)
+
+
+def test_a_hook_on_the_attention_scores_acts_on_branches_and_they_stay_apart(tiny_llama):
+    """TransformerLens's own arithmetic, which a hook inside attention calls for."""
+
+    def halve(scores, hook=None):
+        return scores * 0.5
+
+    name = "blocks.1.attn.hook_attn_scores"
+    if name not in tiny_llama.hook_dict:
+        pytest.skip("the bridge has no such hook point")
+    with tiny_llama.hooks(fwd_hooks=[(name, halve)]):
+        assert_branches(tiny_llama, read_branches(tiny_llama, ROWS, BRANCHES))
 
 
 def test_more_tokens_than_were_read_cannot_be_kept(model):

@@ -3,7 +3,6 @@
 ``plan``     which texts are read together, and which prompts once for all of them
 ``pooling``  pooled inside the hooks, so that no layer's positions are ever held
 ``engine``   the plan carried out through ``run_with_cache``
-``fused``    TransformerLens's blocks with fewer passes over memory, where nobody looks inside
 ``precision``  bfloat16 on CPUs that have it, and the check that it changes nothing that matters
 ``extract``  pairs and completions to :class:`~empathy_lens.types.Activations`
 ``shards``, ``cache``, ``stream``  activations on disk: checked files, reuse, and unbounded streams

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from ..cells import Cell, resumed_pass
 from ..errors import InputError
+from ..fused import fused_blocks
 from ..logits import can_resume
 from ..models import model_card, model_device
 from ..tokens import EncodedText, encode, pad_batch, pad_id
 from ..types import HookedModel, Pooling, Site
-from .fused import fused_blocks
 from .plan import plan_batches
 from .pooling import Pooler, Span
 from .precision import computing_in

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from empathy_lens.activations.fused import fused_blocks
+from empathy_lens.fused import fused_blocks
 from empathy_lens.models import HOOKED_AVAILABLE, load_model
 from empathy_lens.tokens import pad_batch
 
@@ -35,6 +35,14 @@ def test_fused_blocks_give_the_residual_stream_of_plain_ones(hooked, side):
         _, fused = every_activation(hooked, tokens, **options)
     assert fused[name].isfinite().all()
     torch.testing.assert_close(fused[name][real], plain[name][real], **TOLERANCE)
+
+
+def test_norms_and_mlps_of_every_family_are_fused(hooked):
+    with fused_blocks(hooked):
+        for block in hooked.blocks:
+            norms = [m for m in block.modules() if type(m).__name__.endswith("Norm")]
+            assert len(norms) >= 2
+            assert all("forward" in module.__dict__ for module in [*norms, block.mlp])
 
 
 def test_every_hook_point_still_fires_with_its_value(hooked):
@@ -88,6 +96,25 @@ def test_a_window_longer_than_the_text_does_not_bite_and_a_shorter_one_does(hook
         with fused_blocks(hooked):
             _, fused = every_activation(hooked, tokens[:, :width], names_filter=name)
         torch.testing.assert_close(fused[name], plain[name], **TOLERANCE)
+
+
+@pytest.mark.parametrize("inside", [None, "attn.hook_attn_scores", "attn.hook_pattern"])
+def test_hidden_keys_are_not_seen_whoever_computes(hooked, inside):
+    """Whatever stands at a hidden place, the others' values are the same."""
+    tokens = torch.tensor(ROWS[:1])
+    hidden = torch.zeros(1, 1, 31, 31, dtype=torch.bool)
+    hidden[..., 12:, 10:12] = True
+    other = tokens.clone()
+    other[0, 10:12] = torch.tensor([7, 8])
+    hooks = [] if inside is None else [(f"blocks.1.{inside}", lambda value, hook: value)]
+
+    def run(ids, hidden):
+        with fused_blocks(hooked, hidden), hooked.hooks(fwd_hooks=hooks), torch.no_grad():
+            return hooked(ids)[0, 12:]
+
+    torch.testing.assert_close(run(tokens, hidden), run(other, hidden), **TOLERANCE)
+    assert (run(tokens, None) - run(other, None)).abs().max() > 1e-3
+    assert (run(tokens, None) - run(tokens, hidden)).abs().max() > 1e-3
 
 
 def test_blocks_are_plain_again_after_an_error(hooked):

@@ -10,39 +10,68 @@ keys, values and the heads' outputs, always fire.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ..logits import can_resume
-from ..types import HookedModel
+from .logits import can_resume
+from .models.gemma import GemmaNorm
+from .types import HookedModel
 
 __all__ = ["fused_blocks"]
 
 Forward = Callable[..., Any]
+Positions = Int[Tensor, "rows all"]
+Seen = Bool[Tensor, "batch 1 pos all"] | Bool[Tensor, "pos all"]
 
 
 @contextmanager
-def fused_blocks(model: HookedModel) -> Iterator[None]:
-    """Fused arithmetic in a float32 HookedTransformer on a CPU; anything else is left alone."""
+def fused_blocks(
+    model: HookedModel, hidden: Bool[Tensor, "batch 1 pos all"] | None = None
+) -> Iterator[None]:
+    """Fused arithmetic in a float32 HookedTransformer on a CPU; anything else computes as ever.
+
+    ``hidden`` marks keys that a position must not attend to beside those that causality, the
+    sliding window and the attention mask hide: that holds in every attention layer of a
+    HookedTransformer, fused or not.
+    """
     cfg = model.cfg
     fits = can_resume(model) and cfg.dtype == torch.float32 and str(cfg.device or "cpu") == "cpu"
-    replaced = []
-    try:
+    with ExitStack() as stack:
+        masks, fused = _Masks(hidden), set()
         for module in _modules(model) if fits else ():
-            forward = _fused(module)
+            forward = _fused(module, masks)
             # A forward set on the instance is somebody else's: it stays.
             if forward is not None and "forward" not in module.__dict__:
                 module.forward = forward
-                replaced.append(module)
+                stack.callback(module.__dict__.pop, "forward")
+                fused.add(module)
+        if hidden is not None:
+            for block in cast(Any, model).blocks:
+                if block.attn not in fused:
+                    stack.enter_context(_hiding(block.attn, hidden))
+        yield
+
+
+@contextmanager
+def _hiding(attn: Any, hidden: Bool[Tensor, "batch 1 pos all"] | None) -> Iterator[None]:
+    """TransformerLens's own attention, whose scores of hidden keys are the lowest there are."""
+    if hidden is None:
+        yield
+        return
+
+    def hide(module: nn.Module, args: Any, scores: Tensor) -> Tensor:
+        return scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+
+    handle = attn.hook_attn_scores.register_forward_hook(hide)
+    try:
         yield
     finally:
-        for module in replaced:
-            del module.__dict__["forward"]
+        handle.remove()
 
 
 def _modules(model: Any) -> Iterator[nn.Module]:
@@ -50,16 +79,56 @@ def _modules(model: Any) -> Iterator[nn.Module]:
         yield from block.modules()
 
 
-def _fused(module: Any) -> Forward | None:
+class _Masks:
+    """Rotary positions, and which keys each new position sees: made once for all layers alike."""
+
+    def __init__(self, hidden: Bool[Tensor, "batch 1 pos all"] | None) -> None:
+        self.hidden = hidden
+        self._mask: Tensor | None = None
+        self._made: dict[tuple[int, int, int], tuple[Positions, Seen | None]] = {}
+
+    def of(
+        self, mask: Int[Tensor, "batch all"] | None, window: int, n_past: int, n_keys: int
+    ) -> tuple[Positions, Seen | None]:
+        """``mask`` is the attention mask; nothing seen is None where causality says it all."""
+        if mask is not self._mask:
+            self._mask, self._made = mask, {}
+        key = min(window, n_keys), n_past, n_keys
+        if key not in self._made:
+            if mask is not None and bool((mask == 1).all()):
+                mask = None
+            self._made[key] = _positions(mask, n_keys), self._seen(mask, *key)
+        return self._made[key]
+
+    def _seen(
+        self, mask: Int[Tensor, "batch all"] | None, window: int, n_past: int, n_keys: int
+    ) -> Seen | None:
+        if mask is None and window == n_keys and not n_past and self.hidden is None:
+            return None
+        query, key = torch.arange(n_past, n_keys)[:, None], torch.arange(n_keys)[None]
+        seen: Tensor = (key <= query) & (key > query - window)
+        if mask is not None:
+            # A pad sees itself: seeing nothing would make it NaN, and NaN times zero weight is NaN.
+            seen = (seen & mask.bool()[:, None, None]) | (key == query)
+        return seen if self.hidden is None else seen & ~self.hidden
+
+
+def _positions(mask: Int[Tensor, "batch all"] | None, n_keys: int) -> Positions:
+    if mask is None:
+        return torch.arange(n_keys)[None]
+    return (mask.cumsum(dim=1) - 1).clamp_(min=0)
+
+
+def _fused(module: Any, masks: _Masks) -> Forward | None:
     from transformer_lens.components import Attention, GatedMLP, GroupedQueryAttention, RMSNorm
 
     # Exact types: a subclass may compute something else.
-    if type(module) is RMSNorm:
+    if type(module) in (RMSNorm, GemmaNorm):
         return _norm(module)
     if type(module) is GatedMLP and not module.cfg.is_layer_norm_activation():
         return _gated_mlp(module)
     if type(module) in (Attention, GroupedQueryAttention) and _plain_attention(module):
-        return _attention(module)
+        return _attention(module, masks)
     return None
 
 
@@ -77,7 +146,10 @@ def _norm(module: Any) -> Forward:
     def forward(x: Float[Tensor, "*batch length"]) -> Float[Tensor, "*batch length"]:
         if _watched(module.hook_scale, module.hook_normalized):
             return own(x)
-        return F.rms_norm(x.float(), (x.shape[-1],), module.w, module.eps)
+        x = x.float()
+        # torch's own rms_norm is as many passes over memory as TransformerLens's on a CPU.
+        squares = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        return (x * squares.div_(x.shape[-1]).add_(module.eps).rsqrt_()).mul_(module.w)
 
     return forward
 
@@ -123,7 +195,7 @@ def _plain_attention(attn: Any) -> bool:
     )
 
 
-def _attention(attn: Any) -> Forward:
+def _attention(attn: Any, masks: _Masks) -> Forward:
     own = attn.forward
     scale = 1.0 / attn.attn_scale
 
@@ -141,29 +213,28 @@ def _attention(attn: Any) -> Forward:
             or additive_attention_mask is not None
             or position_bias is not None
         ):
-            return own(
-                query_input,
-                key_input,
-                value_input,
-                past_kv_cache_entry,
-                additive_attention_mask,
-                attention_mask,
-                position_bias,
-            )
+            with _hiding(attn, masks.hidden):
+                return own(
+                    query_input,
+                    key_input,
+                    value_input,
+                    past_kv_cache_entry,
+                    additive_attention_mask,
+                    attention_mask,
+                    position_bias,
+                )
         q, k, v = attn.calculate_qkv_matrices(query_input, key_input, value_input)
         n_past = 0
         if past_kv_cache_entry is not None:
             n_past = past_kv_cache_entry.past_keys.size(1)
             k, v = past_kv_cache_entry.append(k, v)
         n_keys = k.shape[1]
-        if attention_mask is not None and bool(attention_mask.all()):
-            attention_mask = None
         if n_keys > attn.rotary_cos.shape[0]:
             attn._extend_rotary_embeddings(min(attn.cfg.n_ctx, 2 * n_keys))
-        positions = _positions(attention_mask, n_keys)
+        window = attn.cfg.window_size if attn.attn_type == "local" else n_keys
+        positions, seen = masks.of(attention_mask, window, n_past, n_keys)
         q = attn.hook_rot_q(_rotated(attn, q, positions[:, n_past:]))
         k = attn.hook_rot_k(_rotated(attn, k, positions))
-        seen = _seen(attn, attention_mask, n_past, n_keys)
         z = F.scaled_dot_product_attention(
             q.transpose(1, 2),
             k.transpose(1, 2),
@@ -180,12 +251,6 @@ def _attention(attn: Any) -> Forward:
     return forward
 
 
-def _positions(mask: Int[Tensor, "batch all"] | None, n_keys: int) -> Int[Tensor, "rows all"]:
-    if mask is None:
-        return torch.arange(n_keys)[None]
-    return (mask.cumsum(dim=1) - 1).clamp_(min=0)
-
-
 def _rotated(
     attn: Any, x: Float[Tensor, "batch pos head d_head"], positions: Int[Tensor, "rows pos"]
 ) -> Float[Tensor, "batch pos head d_head"]:
@@ -198,21 +263,3 @@ def _rotated(
     out[..., :half].addcmul_(x[..., half:], sin, value=-1)
     out[..., half:].addcmul_(x[..., :half], sin)
     return out
-
-
-def _seen(
-    attn: Any, mask: Int[Tensor, "batch all"] | None, n_past: int, n_keys: int
-) -> Bool[Tensor, "batch 1 pos all"] | Bool[Tensor, "pos all"] | None:
-    """Which keys each new position sees; None where that is every earlier one and itself."""
-    window = attn.cfg.window_size if attn.attn_type == "local" else n_keys
-    bites = n_keys > window
-    if mask is None and not bites and not n_past:
-        return None
-    query, key = torch.arange(n_past, n_keys)[:, None], torch.arange(n_keys)[None]
-    seen = key <= query
-    if bites:
-        seen &= key > query - window
-    if mask is None:
-        return seen
-    # A pad sees itself: seeing nothing would make it NaN, and NaN times zero weight is NaN.
-    return (seen & mask.bool()[:, None, None]) | (key == query)
