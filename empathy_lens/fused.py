@@ -22,7 +22,7 @@ from .logits import can_resume
 from .models.gemma import GemmaNorm
 from .types import HookedModel
 
-__all__ = ["fused_blocks"]
+__all__ = ["fused_blocks", "watched"]
 
 Forward = Callable[..., Any]
 Positions = Int[Tensor, "rows all"]
@@ -132,7 +132,7 @@ def _fused(module: Any, masks: _Masks) -> Forward | None:
     return None
 
 
-def _watched(*points: nn.Module) -> bool:
+def watched(*points: nn.Module) -> bool:
     """Whether a hook of any kind sits on one of the hook points."""
     return any(
         p._forward_hooks or p._forward_pre_hooks or p._backward_hooks or p._backward_pre_hooks
@@ -144,7 +144,7 @@ def _norm(module: Any) -> Forward:
     own = module.forward
 
     def forward(x: Float[Tensor, "*batch length"]) -> Float[Tensor, "*batch length"]:
-        if _watched(module.hook_scale, module.hook_normalized):
+        if watched(module.hook_scale, module.hook_normalized):
             return own(x)
         x = x.float()
         # torch's own rms_norm is as many passes over memory as TransformerLens's on a CPU.
@@ -158,7 +158,7 @@ def _gated_mlp(module: Any) -> Forward:
     own = module.forward
 
     def forward(x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
-        if _watched(module.hook_pre, module.hook_pre_linear, module.hook_post):
+        if watched(module.hook_pre, module.hook_pre_linear, module.hook_post):
             return own(x)
         gate = module.act_fn(F.linear(x, module.W_gate.T))
         linear = F.linear(x, module.W_in.T)
@@ -209,7 +209,7 @@ def _attention(attn: Any, masks: _Masks) -> Forward:
         position_bias: Tensor | None = None,
     ) -> Float[Tensor, "batch pos d_model"]:
         if (
-            _watched(attn.hook_attn_scores, attn.hook_pattern)
+            watched(attn.hook_attn_scores, attn.hook_pattern)
             or additive_attention_mask is not None
             or position_bias is not None
         ):

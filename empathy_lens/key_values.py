@@ -1,8 +1,8 @@
 """Prompts read once and gone on from many times: keys and values as plain tensors.
 
-``read`` runs new tokens after what the rows of a batch have read before, and gives their logits and
-the longer reading, which can be cut back (``keep``). ``read_branches`` scores several continuations
-of every row in the same pass.
+``read`` and ``read_last`` run new tokens after what the rows of a batch have read before, and give
+their logits and the longer reading, which can be cut back (``keep``). ``read_branches`` scores
+several continuations of every row in the same pass.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from torch import Tensor
 from .cells import Cell, resumed_pass
 from .errors import InputError
 from .fused import fused_blocks
+from .log_probs import token_log_probs
 from .logits import can_resume, check_finite, unembed
 from .models import model_device
 from .tokens import pad_batch
 from .types import HookedModel
 
-__all__ = ["KeyValues", "Reading", "Scored", "read", "read_branches"]
+__all__ = ["KeyValues", "Reading", "Scored", "read", "read_branches", "read_last"]
 
 LOGIT_CHUNK = 1 << 25
 """Logits that are held at once (128 MB in float32, and once more while they are summed)."""
@@ -102,16 +103,24 @@ def read(
     return Reading(logits, KeyValues(keys, values, all_real.to(keys[0].device)))
 
 
+def read_last(
+    model: HookedModel, new: Sequence[Sequence[int]], *, past: KeyValues | None = None
+) -> Reading:
+    """Reads the ``new`` tokens of every row after ``past``; logits at each row's last token."""
+    tokens, real = pad_batch(new, 0)
+    last = torch.zeros_like(real)
+    last[torch.arange(len(new)), torch.tensor([len(ids) - 1 for ids in new])] = True
+    return read(model, tokens, real, last, past=past)
+
+
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Float32 logits at each row's last token, and log-probabilities of its continuations.
+    """Log-probabilities of each row's continuations, token by token, in nats.
 
-    ``log_probs[i][j]`` speaks of the second and later tokens of continuation ``j`` of row ``i``;
-    ``logits`` speak of the first. The continuations are no part of ``past``.
+    ``log_probs[i][j]`` are those of continuation ``j`` of row ``i``, which is no part of ``past``.
     """
 
-    logits: Float[Tensor, "row d_vocab"]
-    log_probs: list[list[Tensor]]
+    log_probs: list[list[Float[Tensor, "_"]]]
     past: KeyValues
 
 
@@ -128,31 +137,23 @@ def read_branches(
     HookedTransformer reads a row's side by side in one sequence, in the pass of the new tokens.
     Raises NonFiniteError where a logit is NaN or infinite.
     """
+    if not all(b for row in branches for b in row):
+        raise InputError("expected continuations of at least one token")
     past = None if past is None else past.aligned()
-    longer = [(i, tuple(b)) for i, row in enumerate(branches) for b in row if len(b) > 1]
-    targets = torch.tensor([token for _, b in longer for token in b[1:]], dtype=torch.long)
     if can_resume(model) and _fits_window(model, new, branches, past):
-        with torch.no_grad():
-            logits, flat, after = _side_by_side(model, new, branches, targets, past)
+        flat, after = _side_by_side(model, new, branches, past)
     else:
-        tokens, real = pad_batch(new, 0)
-        last = torch.zeros_like(real)
-        last[torch.arange(len(new)), torch.tensor([len(ids) - 1 for ids in new])] = True
-        reading = read(model, tokens, real, last, past=past)
-        logits, after = reading.logits, reading.past
-        flat = _row_by_row(model, after, longer, targets) if longer else torch.empty(0)
-    parts = iter(flat.cpu().split([len(b) - 1 for _, b in longer]) if longer else ())
-    found = [[next(parts) if len(b) > 1 else torch.empty(0) for b in row] for row in branches]
-    return Scored(logits, found, after)
+        flat, after = _one_by_one(model, new, branches, past)
+    parts = iter(flat.cpu().split([len(b) for row in branches for b in row]))
+    return Scored([[next(parts) for _ in row] for row in branches], after)
 
 
 def _side_by_side(
     model: HookedModel,
     new: Sequence[Sequence[int]],
     branches: Sequence[Sequence[Sequence[int]]],
-    targets: Int[Tensor, "read"],
     past: KeyValues | None,
-) -> tuple[Float[Tensor, "row d_vocab"], Float[Tensor, "read"], KeyValues]:
+) -> tuple[Float[Tensor, "read"], KeyValues]:
     """A row's new tokens and its continuations as one sequence; these do not see one another.
 
     TransformerLens takes positions from the running sum of its attention mask, and hides keys
@@ -185,47 +186,60 @@ def _side_by_side(
     before = [] if past is None else [past.real]
     all_steps = torch.cat([*(b.long() for b in before), steps.to(device)], dim=1)
     hidden = torch.nn.functional.pad(theirs, (all_steps.shape[1] - width, 0))
-    residual = _residual(model, tokens, all_steps, cells, hidden)
+    with torch.no_grad():
+        residual = _residual(model, tokens, all_steps, cells, hidden)
+    # A continuation's first token follows its row's last, and the others those before them.
     ends = torch.tensor([len(ids) - 1 for ids in new])
-    # Few rows cost the head as much as many: the rows' ends go with the first continuations.
-    wanted = torch.cat([residual[torch.arange(len(new)), ends], residual[at]])
-    size = max(len(new), LOGIT_CHUNK // int(model.cfg.d_vocab))
-    logits, flat, first = torch.empty(0), [], -len(new)
-    for x in wanted.split(size):
-        found = unembed(model, x)
-        if first < 0:
-            logits, found, first = found[: len(new)].clone(), found[len(new) :], 0
-        flat.append(_log_probs(found, targets[first : first + len(found)].to(found.device)))
-        first += len(found)
+    sources: list[int] = []
+    wanted: list[int] = []
+    n = len(new)
+    for i, continuations in enumerate(branches):
+        for tail in continuations:
+            sources += [i, *range(n, n + len(tail) - 1)]
+            wanted += tail
+            n += len(tail) - 1
+    places = torch.cat([residual[torch.arange(len(new)), ends], residual[at]])
+    flat = token_log_probs(
+        model,
+        places,
+        torch.tensor(sources, dtype=torch.long),
+        torch.tensor(wanted, dtype=torch.long),
+    )
     keys, values = tuple(c.keys for c in cells), tuple(c.values for c in cells)
     after = KeyValues(keys, values, torch.cat([*before, real], dim=1))
-    return logits, torch.cat(flat), after
+    return flat, after
 
 
-def _row_by_row(
+def _one_by_one(
     model: HookedModel,
-    past: KeyValues,
-    longer: Sequence[tuple[int, tuple[int, ...]]],
-    targets: Int[Tensor, "read"],
-) -> Float[Tensor, "read"]:
+    new: Sequence[Sequence[int]],
+    branches: Sequence[Sequence[Sequence[int]]],
+    past: KeyValues | None,
+) -> tuple[Float[Tensor, "read"], KeyValues]:
     """Each continuation as a row of its own after a copy of its past, a few rows at a time."""
-    lengths = past.real.sum(dim=1).tolist()
-    size = max(1, LOGIT_CHUNK // (int(model.cfg.d_vocab) * max(len(b) for _, b in longer)))
-    found, first = [], 0
+    reading = read_last(model, new, past=past)
+    after, first = reading.past, reading.logits.log_softmax(dim=-1)
+    lengths = after.real.sum(dim=1).tolist()
+    longest = max((len(b) for row in branches for b in row), default=1)
+    size = max(1, LOGIT_CHUNK // (int(model.cfg.d_vocab) * longest))
+    later: dict[tuple[int, int], Tensor] = {}
+    longer = [(i, j) for i, row in enumerate(branches) for j, b in enumerate(row) if len(b) > 1]
     for begin in range(0, len(longer), size):
         chunk = longer[begin : begin + size]
-        tokens = torch.zeros(len(chunk), max(len(b) for _, b in chunk) - 1, dtype=torch.long)
-        real = torch.zeros_like(tokens, dtype=torch.bool)
-        for i, (_, ids) in enumerate(chunk):
-            tokens[i, : len(ids) - 1] = torch.tensor(ids[:-1])
-            real[i, : len(ids) - 1] = True
-        rows = [row for row, _ in chunk]
-        copied = past.keep([lengths[row] for row in rows], rows)
+        fed = [branches[i][j][:-1] for i, j in chunk]
+        tokens, real = pad_batch(fed, 0)
+        rows = [i for i, _ in chunk]
+        copied = after.keep([lengths[i] for i in rows], rows)
         logits = read(model, tokens, real, real, past=copied).logits
-        last = first + int(real.sum())
-        found.append(_log_probs(logits, targets[first:last].to(logits.device)))
-        first = last
-    return torch.cat(found)
+        for (i, j), x in zip(chunk, logits.split([len(ids) for ids in fed]), strict=True):
+            steps = torch.arange(len(x)), list(branches[i][j][1:])
+            later[i, j] = x[steps] - x.logsumexp(dim=-1)
+    parts = [
+        torch.cat([first[i, b[0]][None], *(x for x in [later.get((i, j))] if x is not None)])
+        for i, row in enumerate(branches)
+        for j, b in enumerate(row)
+    ]
+    return torch.cat(parts) if parts else torch.empty(0), after
 
 
 def _fits_window(
@@ -279,9 +293,3 @@ def _bridge_logits(
 
 def _cell(past: KeyValues | None, layer: int) -> Cell:
     return Cell() if past is None else Cell(past.keys[layer], past.values[layer])
-
-
-def _log_probs(
-    logits: Float[Tensor, "read d_vocab"], targets: Int[Tensor, "read"]
-) -> Float[Tensor, "read"]:
-    return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from empathy_lens.errors import InputError
-from empathy_lens.key_values import read, read_branches
+from empathy_lens.key_values import read, read_branches, read_last
 from empathy_lens.tokens import pad_batch
 
 CLOSE = 1e-4
@@ -33,15 +33,16 @@ def full_logits(model, ids):
         return model(torch.tensor([ids]))[0].float()
 
 
+def assert_next(model, found, ids):
+    torch.testing.assert_close(found, full_logits(model, ids)[-1], atol=CLOSE, rtol=0)
+
+
 def assert_branches(model, scored):
-    for i, (ids, row) in enumerate(zip(ROWS, BRANCHES, strict=True)):
-        torch.testing.assert_close(
-            scored.logits[i], full_logits(model, ids)[-1], atol=CLOSE, rtol=0
-        )
-        for branch, found in zip(row, scored.log_probs[i], strict=True):
-            steps = full_logits(model, [*ids, *branch]).log_softmax(-1)[len(ids) : -1]
-            wanted = steps[torch.arange(len(branch) - 1), branch[1:]]
-            torch.testing.assert_close(found, wanted, atol=CLOSE, rtol=0)
+    for ids, row, found in zip(ROWS, BRANCHES, scored.log_probs, strict=True):
+        for branch, log_probs in zip(row, found, strict=True):
+            steps = full_logits(model, [*ids, *branch]).log_softmax(-1)[len(ids) - 1 : -1]
+            wanted = steps[torch.arange(len(branch)), branch]
+            torch.testing.assert_close(log_probs, wanted, atol=CLOSE, rtol=0)
 
 
 def test_reading_in_two_parts_gives_the_logits_of_one_pass(model):
@@ -63,13 +64,10 @@ def test_continuations_are_read_apart_from_one_another(model):
 
 def test_one_row_with_one_continuation(model):
     """Nothing is padded and nothing hidden but what comes later."""
-    (found,), (branch,) = (
-        read_branches(model, ROWS[:1], [BRANCHES[0][:1]]).log_probs,
-        BRANCHES[0][:1],
-    )
-    steps = full_logits(model, [*ROWS[0], *branch]).log_softmax(-1)[len(ROWS[0]) : -1]
-    wanted = steps[torch.arange(len(branch) - 1), branch[1:]]
-    torch.testing.assert_close(found[0], wanted, atol=CLOSE, rtol=0)
+    ids, branch = ROWS[0], BRANCHES[0][0]
+    ((found,),) = read_branches(model, [ids], [[branch]]).log_probs
+    steps = full_logits(model, [*ids, *branch]).log_softmax(-1)[len(ids) - 1 : -1]
+    torch.testing.assert_close(found, steps[torch.arange(4), branch], atol=CLOSE, rtol=0)
 
 
 def test_continuations_after_a_past_that_was_cut_back(model):
@@ -82,18 +80,17 @@ def test_continuations_leave_no_trace_in_what_is_kept(model):
     kept = read_branches(model, ROWS, BRANCHES).past
     assert kept.real.sum(dim=1).tolist() == [len(ids) for ids in ROWS]
     more = [[7, 8, 9], [10], [11, 12]]
-    scored = read_branches(model, more, [[], [], []], past=kept.keep([len(ids) for ids in ROWS]))
-    for found, ids, new in zip(scored.logits, ROWS, more, strict=True):
-        torch.testing.assert_close(found, full_logits(model, ids + new)[-1], atol=CLOSE, rtol=0)
+    reading = read_last(model, more, past=kept.keep([len(ids) for ids in ROWS]))
+    for found, ids, new in zip(reading.logits, ROWS, more, strict=True):
+        assert_next(model, found, ids + new)
 
 
 def test_rows_can_be_repeated_and_left_out(model):
-    past = read_branches(model, ROWS, [[], [], []]).past.keep([17, 25, 31], [1, 2, 0])
+    past = read_last(model, ROWS).past.keep([17, 25, 31], [1, 2, 0])
     again = past.keep([25, 25], [1, 1])
-    scored = read_branches(model, [[7], [9, 10]], [[], []], past=again)
-    for found, new in zip(scored.logits, ([7], [9, 10]), strict=True):
-        wanted = full_logits(model, [*ROWS[2][:25], *new])[-1]
-        torch.testing.assert_close(found, wanted, atol=CLOSE, rtol=0)
+    reading = read_last(model, [[7], [9, 10]], past=again)
+    for found, new in zip(reading.logits, ([7], [9, 10]), strict=True):
+        assert_next(model, found, [*ROWS[2][:25], *new])
 
 
 def test_hooks_act_on_branches_and_none_is_left_behind(model):
@@ -101,10 +98,11 @@ def test_hooks_act_on_branches_and_none_is_left_behind(model):
         return resid + 1.0
 
     before = full_logits(model, ROWS[0])
+    (plain, *_), *_ = read_branches(model, ROWS, BRANCHES).log_probs
     with model.hooks(fwd_hooks=[("blocks.1.hook_resid_post", push)]):
         scored = read_branches(model, ROWS, BRANCHES)
         assert_branches(model, scored)
-    assert (scored.logits[0] - before[-1]).abs().max() > 0.01
+    assert (scored.log_probs[0][0] - plain).abs().max() > 0.01
     assert torch.equal(full_logits(model, ROWS[0]), before)
 
 
@@ -121,8 +119,13 @@ def test_a_hook_on_the_attention_scores_acts_on_branches_and_they_stay_apart(tin
         assert_branches(tiny_llama, read_branches(tiny_llama, ROWS, BRANCHES))
 
 
+def test_a_continuation_without_tokens_is_refused(model):
+    with pytest.raises(InputError, match="at least one token"):
+        read_branches(model, ROWS[:1], [[[5], []]])
+
+
 def test_more_tokens_than_were_read_cannot_be_kept(model):
-    past = read_branches(model, ROWS, [[], [], []]).past
+    past = read_last(model, ROWS).past
     with pytest.raises(InputError, match="row 1 has read 18 tokens"):
         past.keep([5, 19, 5])
     with pytest.raises(InputError, match="a length for each of 3 rows"):

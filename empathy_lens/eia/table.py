@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InputError
-from ..key_values import KeyValues, Scored, read, read_branches
+from ..key_values import KeyValues, Reading, Scored, read, read_branches, read_last
 from ..models import model_card
 from ..tokens import plain_ids, prompt_frame
 from ..types import HookedModel, Site
@@ -142,15 +142,16 @@ class Table:
         new = [ids[row.n_read :] for row, (ids, _) in zip(self.rows, prompts, strict=True)]
         kept: dict[int, Tensor] = {}
         acts: list[Action | str]
+        phrases = [
+            [phrase_tokens(self.model, a) for a in row.seen.legal_actions] for row in self.rows
+        ]
         with self.model.hooks(fwd_hooks=self._recorders([len(ids) - 1 for ids in new], kept)):
-            legal = [row.seen.legal_actions for row in self.rows]
-            scoring = self.choice.how == "score"
-            phrases = [
-                [phrase_tokens(self.model, a) for a in row] if scoring else [] for row in legal
-            ]
-            seen = read_branches(self.model, new, phrases, past=self._past)
+            if self.choice.how == "score":
+                seen: Scored | Reading = read_branches(self.model, new, phrases, past=self._past)
+            else:
+                seen = read_last(self.model, new, past=self._past)
         self.n_tokens += sum(map(len, new))
-        if scoring:
+        if isinstance(seen, Scored):
             scored = self._scores(seen, phrases)
             acts = [self._draw(row, s) for row, s in zip(self.rows, scored, strict=True)]
         else:
@@ -170,7 +171,7 @@ class Table:
         columns = enumerate(zip(*prompts, strict=False))
         length = next((i for i, column in columns if len(set(column)) > 1), 0)
         if len(prompts) > 1 and length > 1:
-            seen = read_branches(self.model, [prompts[0][:length]], [[]])
+            seen = read_last(self.model, [prompts[0][:length]])
             self._past = seen.past.keep([length] * len(prompts), [0] * len(prompts))
             self.n_tokens += length
             for row in self.rows:
@@ -205,13 +206,8 @@ class Table:
         self, seen: Scored, phrases: Sequence[Sequence[tuple[int, ...]]]
     ) -> list[np.ndarray]:
         """Mean log-probability per token of each phrase."""
-        first = seen.logits.log_softmax(dim=-1)
-        means = []
-        for i, (row, rest) in enumerate(zip(phrases, seen.log_probs, strict=True)):
-            sums = [first[i, p[0]].item() + r.sum().item() for p, r in zip(row, rest, strict=True)]
-            means.append(np.array(sums) / [len(p) for p in row])
-            self.n_tokens += sum(map(len, rest))
-        return means
+        self.n_tokens += sum(len(p) - 1 for row in phrases for p in row)
+        return [np.array([phrase.mean().item() for phrase in row]) for row in seen.log_probs]
 
     def _bare_scores(self, phrases: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
         """Scores of phrases after the cue alone, each computed once."""

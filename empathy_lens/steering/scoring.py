@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InputError
+from ..log_probs import token_log_probs
 from ..logits import (
     can_resume,
     early_residual,
@@ -24,7 +25,6 @@ from ..logits import (
     new_cache,
     resumed_residual,
     take_rows,
-    unembed,
 )
 from ..tokens import pad_batch, pad_id
 from ..types import HookedModel
@@ -153,15 +153,7 @@ def _above(
     offsets = torch.arange(len(hooks))[:, None] * len(reads.prefixes)
     wanted_rows = (offsets + torch.tensor([r for r, _, _, _ in reads.asked])).reshape(-1)
     wanted = torch.tensor([token for _, token, _, _ in reads.asked]).repeat(len(hooks))
-    out = torch.empty(len(wanted))
-    step = max(1, LOGITS // int(model.cfg.d_vocab))
-    for start in range(0, len(rows), step):
-        logits = unembed(model, rows[start : start + step])
-        mine = (wanted_rows >= start) & (wanted_rows < start + len(logits))
-        at = wanted_rows[mine].to(logits.device) - start
-        log_z = logits.logsumexp(dim=-1)
-        out[mine] = (logits[at, wanted[mine].to(logits.device)] - log_z[at]).cpu()
-    return out.reshape(len(hooks), -1)
+    return token_log_probs(model, rows, wanted_rows, wanted).reshape(len(hooks), -1)
 
 
 def _in_full(
