@@ -11,6 +11,7 @@ scores with ties. About three minutes on two cores; ``--draws 100`` gives a firs
 
 from __future__ import annotations
 
+import argparse
 import os
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -19,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread in each worker proce
 
 import numpy as np
 import torch
-from check_statistics import run, share
+from check_statistics import arguments, run, share
 from sklearn.metrics import roc_auc_score
 
 from empathy_lens import stats
@@ -99,7 +100,8 @@ def auroc_error(seed: int) -> float:
     return abs(float(stats.auroc(values, labels)) - float(roc_auc_score(labels, values)))
 
 
-def check(draws: int, seed: int, jobs: int) -> dict[str, Any]:
+def check(options: argparse.Namespace) -> dict[str, Any]:
+    draws, seed, jobs = options.draws, options.seed, options.jobs
     seeds = range(seed, seed + draws)
     with ProcessPoolExecutor(jobs) as pool:
         alarms = list(pool.map(null_draw, seeds, chunksize=5))
@@ -127,4 +129,4 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", check, as_text)
+    run(arguments(__doc__ or ""), check, as_text)
