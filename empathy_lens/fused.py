@@ -31,9 +31,15 @@ Seen = Bool[Tensor, "batch 1 pos all"] | Bool[Tensor, "pos all"]
 
 @contextmanager
 def fused_blocks(
-    model: HookedModel, hidden: Bool[Tensor, "batch 1 pos all"] | None = None
+    model: HookedModel,
+    hidden: Bool[Tensor, "batch 1 pos all"] | None = None,
+    *,
+    real: Bool[Tensor, "batch pos"] | None = None,
 ) -> Iterator[None]:
     """Fused arithmetic in a float32 HookedTransformer on a CPU; anything else computes as ever.
+
+    ``real`` marks the places that hold a token. What an MLP writes elsewhere is then left out,
+    so that what stands at padding is of no use to anybody.
 
     ``hidden`` marks keys that a position must not attend to beside those that causality, the
     sliding window and the attention mask hide: that holds in every attention layer of a
@@ -43,8 +49,9 @@ def fused_blocks(
     fits = can_resume(model) and cfg.dtype == torch.float32 and str(cfg.device or "cpu") == "cpu"
     with ExitStack() as stack:
         masks, fused = _Masks(hidden), set()
+        each = _each_token(real)
         for module in _modules(model) if fits else ():
-            forward = _fused(module, masks)
+            forward = _fused(module, masks, each)
             # A forward set on the instance is somebody else's: it stays.
             if forward is not None and "forward" not in module.__dict__:
                 module.forward = forward
@@ -119,14 +126,33 @@ def _positions(mask: Int[Tensor, "batch all"] | None, n_keys: int) -> Positions:
     return (mask.cumsum(dim=1) - 1).clamp_(min=0)
 
 
-def _fused(module: Any, masks: _Masks) -> Forward | None:
+Apply = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
+
+
+def _each_token(real: Bool[Tensor, "batch pos"] | None) -> Apply:
+    """Applies a function of single positions to those that hold a token; others become 0."""
+    if real is None or bool(real.all()):
+        return lambda f, x: f(x)
+    places = real.flatten().nonzero()[:, 0]
+
+    def apply(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        if x.shape[:2] != real.shape:
+            return f(x)
+        out = f(x.flatten(0, 1).index_select(0, places))
+        whole = out.new_zeros(real.numel(), out.shape[-1]).index_copy_(0, places, out)
+        return whole.unflatten(0, real.shape)
+
+    return apply
+
+
+def _fused(module: Any, masks: _Masks, each: Apply) -> Forward | None:
     from transformer_lens.components import Attention, GatedMLP, GroupedQueryAttention, RMSNorm
 
     # Exact types: a subclass may compute something else.
     if type(module) in (RMSNorm, GemmaNorm):
         return _norm(module)
     if type(module) is GatedMLP and not module.cfg.is_layer_norm_activation():
-        return _gated_mlp(module)
+        return _gated_mlp(module, each)
     if type(module) in (Attention, GroupedQueryAttention) and _plain_attention(module):
         return _attention(module, masks)
     return None
@@ -154,16 +180,19 @@ def _norm(module: Any) -> Forward:
     return forward
 
 
-def _gated_mlp(module: Any) -> Forward:
+def _gated_mlp(module: Any, each: Apply) -> Forward:
     own = module.forward
 
-    def forward(x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
-        if watched(module.hook_pre, module.hook_pre_linear, module.hook_post):
-            return own(x)
+    def mlp(x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         gate = module.act_fn(F.linear(x, module.W_gate.T))
         linear = F.linear(x, module.W_in.T)
         inner = torch.addcmul(module.b_in.to(gate.dtype), gate, linear)
         return F.linear(inner, module.W_out.T, module.b_out)
+
+    def forward(x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
+        if watched(module.hook_pre, module.hook_pre_linear, module.hook_post):
+            return own(x)
+        return each(mlp, x)
 
     return forward
 

@@ -1,8 +1,7 @@
 """Prompts read once and gone on from many times: keys and values as plain tensors.
 
 ``read`` and ``read_last`` run new tokens after what the rows of a batch have read before, and give
-their logits and the longer reading, which can be cut back (``keep``). ``read_branches`` scores
-several continuations of every row in the same pass.
+their logits and the longer reading, which can be cut back (``keep``).
 """
 
 from __future__ import annotations
@@ -17,16 +16,12 @@ from torch import Tensor
 from .cells import Cell, resumed_pass
 from .errors import InputError
 from .fused import fused_blocks
-from .log_probs import token_log_probs
 from .logits import can_resume, check_finite, unembed
 from .models import model_device
 from .tokens import pad_batch
 from .types import HookedModel
 
-__all__ = ["KeyValues", "Reading", "Scored", "read", "read_branches", "read_last"]
-
-LOGIT_CHUNK = 1 << 25
-"""Logits that are held at once (128 MB in float32, and once more while they are summed)."""
+__all__ = ["KeyValues", "Reading", "past_cells", "read", "read_last", "read_residual"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +35,12 @@ class KeyValues:
     keys: tuple[Float[Tensor, "batch pos head d_head"], ...]
     values: tuple[Float[Tensor, "batch pos head d_head"], ...]
     real: Bool[Tensor, "batch pos"]
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], real: Bool[Tensor, "batch pos"]) -> KeyValues:
+        """What a pass over the cells of all layers has left in them."""
+        keys, values = tuple(c.keys for c in cells), tuple(c.values for c in cells)
+        return cls(keys, values, real.to(keys[0].device))
 
     def aligned(self) -> KeyValues:
         """The same with every row's last token in the last place, as reading on needs it."""
@@ -91,16 +92,15 @@ def read(
     Raises NonFiniteError where a logit is NaN or infinite.
     """
     past = None if past is None else past.aligned()
-    cells = [_cell(past, layer) for layer in range(int(model.cfg.n_layers))]
+    cells = past_cells(model, past)
     all_real = real if past is None else torch.cat([past.real, real.to(past.real.device)], dim=1)
     with torch.no_grad():
         if can_resume(model):
             steps = all_real.long()
-            logits = unembed(model, _residual(model, tokens, steps, cells)[at])
+            logits = unembed(model, read_residual(model, tokens, steps, cells, real)[at])
         else:
             logits = check_finite(model, _bridge_logits(model, tokens, all_real, at, cells))
-    keys, values = tuple(c.keys for c in cells), tuple(c.values for c in cells)
-    return Reading(logits, KeyValues(keys, values, all_real.to(keys[0].device)))
+    return Reading(logits, KeyValues.of(cells, all_real))
 
 
 def read_last(
@@ -113,161 +113,28 @@ def read_last(
     return read(model, tokens, real, last, past=past)
 
 
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """Log-probabilities of each row's continuations, token by token, in nats.
-
-    ``log_probs[i][j]`` are those of continuation ``j`` of row ``i``, which is no part of ``past``.
-    """
-
-    log_probs: list[list[Float[Tensor, "_"]]]
-    past: KeyValues
+def past_cells(model: HookedModel, past: KeyValues | None) -> list[Cell]:
+    """A cell of each layer to read on from ``past``, which is ``aligned``."""
+    if past is None:
+        return [Cell() for _ in range(int(model.cfg.n_layers))]
+    return [Cell(keys, values) for keys, values in zip(past.keys, past.values, strict=True)]
 
 
-def read_branches(
-    model: HookedModel,
-    new: Sequence[Sequence[int]],
-    branches: Sequence[Sequence[Sequence[int]]],
-    *,
-    past: KeyValues | None = None,
-) -> Scored:
-    """Reads the ``new`` tokens of every row after ``past``, and scores what may follow them.
-
-    ``branches[i]`` are token sequences that may follow row ``i``, read apart from one another. A
-    HookedTransformer reads a row's side by side in one sequence, in the pass of the new tokens.
-    Raises NonFiniteError where a logit is NaN or infinite.
-    """
-    if not all(b for row in branches for b in row):
-        raise InputError("expected continuations of at least one token")
-    past = None if past is None else past.aligned()
-    if can_resume(model) and _fits_window(model, new, branches, past):
-        flat, after = _side_by_side(model, new, branches, past)
-    else:
-        flat, after = _one_by_one(model, new, branches, past)
-    parts = iter(flat.cpu().split([len(b) for row in branches for b in row]))
-    return Scored([[next(parts) for _ in row] for row in branches], after)
-
-
-def _side_by_side(
-    model: HookedModel,
-    new: Sequence[Sequence[int]],
-    branches: Sequence[Sequence[Sequence[int]]],
-    past: KeyValues | None,
-) -> tuple[Float[Tensor, "read"], KeyValues]:
-    """A row's new tokens and its continuations as one sequence; these do not see one another.
-
-    TransformerLens takes positions from the running sum of its attention mask, and hides keys
-    where the mask is 0. The mask's entry at the start of a continuation steps back to the last new
-    token; as 0 would hide the token, one read from a single token is made two tokens long.
-    """
-    fed = [[[*b[:-1], b[-1]][: max(2, len(b) - 1)] for b in row if len(b) > 1] for row in branches]
-    width = max(len(ids) + sum(map(len, row)) for ids, row in zip(new, fed, strict=True))
-    tokens = torch.zeros((len(new), width), dtype=torch.long)
-    steps, owner = torch.zeros_like(tokens), torch.full_like(tokens, -1)
-    real, at = (
-        torch.zeros_like(tokens, dtype=torch.bool),
-        torch.zeros_like(tokens, dtype=torch.bool),
-    )
-    for i, (ids, row) in enumerate(zip(new, fed, strict=True)):
-        start = len(ids)
-        tokens[i, :start], steps[i, :start], real[i, :start] = torch.tensor(ids), 1, True
-        n_read = [len(b) - 1 for b in branches[i] if len(b) > 1]
-        for j, branch in enumerate(row):
-            here = slice(start, start + len(branch))
-            tokens[i, here], steps[i, here], owner[i, here] = torch.tensor(branch), 1, j
-            steps[i, start] = 1 - len(row[j - 1]) if j else 1
-            at[i, start : start + n_read[j]] = True
-            start += len(branch)
-    device = model_device(model)
-    owner, real = owner.to(device), real.to(device)
-    theirs = ~real[:, None, None, :] & (owner[:, None, :, None] != owner[:, None, None, :])
-
-    cells = [_cell(past, layer) for layer in range(int(model.cfg.n_layers))]
-    before = [] if past is None else [past.real]
-    all_steps = torch.cat([*(b.long() for b in before), steps.to(device)], dim=1)
-    hidden = torch.nn.functional.pad(theirs, (all_steps.shape[1] - width, 0))
-    with torch.no_grad():
-        residual = _residual(model, tokens, all_steps, cells, hidden)
-    # A continuation's first token follows its row's last, and the others those before them.
-    ends = torch.tensor([len(ids) - 1 for ids in new])
-    sources: list[int] = []
-    wanted: list[int] = []
-    n = len(new)
-    for i, continuations in enumerate(branches):
-        for tail in continuations:
-            sources += [i, *range(n, n + len(tail) - 1)]
-            wanted += tail
-            n += len(tail) - 1
-    places = torch.cat([residual[torch.arange(len(new)), ends], residual[at]])
-    flat = token_log_probs(
-        model,
-        places,
-        torch.tensor(sources, dtype=torch.long),
-        torch.tensor(wanted, dtype=torch.long),
-    )
-    keys, values = tuple(c.keys for c in cells), tuple(c.values for c in cells)
-    after = KeyValues(keys, values, torch.cat([*before, real], dim=1))
-    return flat, after
-
-
-def _one_by_one(
-    model: HookedModel,
-    new: Sequence[Sequence[int]],
-    branches: Sequence[Sequence[Sequence[int]]],
-    past: KeyValues | None,
-) -> tuple[Float[Tensor, "read"], KeyValues]:
-    """Each continuation as a row of its own after a copy of its past, a few rows at a time."""
-    reading = read_last(model, new, past=past)
-    after, first = reading.past, reading.logits.log_softmax(dim=-1)
-    lengths = after.real.sum(dim=1).tolist()
-    longest = max((len(b) for row in branches for b in row), default=1)
-    size = max(1, LOGIT_CHUNK // (int(model.cfg.d_vocab) * longest))
-    later: dict[tuple[int, int], Tensor] = {}
-    longer = [(i, j) for i, row in enumerate(branches) for j, b in enumerate(row) if len(b) > 1]
-    for begin in range(0, len(longer), size):
-        chunk = longer[begin : begin + size]
-        fed = [branches[i][j][:-1] for i, j in chunk]
-        tokens, real = pad_batch(fed, 0)
-        rows = [i for i, _ in chunk]
-        copied = after.keep([lengths[i] for i in rows], rows)
-        logits = read(model, tokens, real, real, past=copied).logits
-        for (i, j), x in zip(chunk, logits.split([len(ids) for ids in fed]), strict=True):
-            steps = torch.arange(len(x)), list(branches[i][j][1:])
-            later[i, j] = x[steps] - x.logsumexp(dim=-1)
-    parts = [
-        torch.cat([first[i, b[0]][None], *(x for x in [later.get((i, j))] if x is not None)])
-        for i, row in enumerate(branches)
-        for j, b in enumerate(row)
-    ]
-    return torch.cat(parts) if parts else torch.empty(0), after
-
-
-def _fits_window(
-    model: HookedModel,
-    new: Sequence[Sequence[int]],
-    branches: Sequence[Sequence[Sequence[int]]],
-    past: KeyValues | None,
-) -> bool:
-    """Whether no key falls out of a sliding window by standing further back in the sequence."""
-    if not getattr(model.cfg, "use_local_attn", False):
-        return True
-    n_past = 0 if past is None else past.real.shape[1]
-    widths = [
-        len(ids) + sum(max(2, len(b)) for b in row) for ids, row in zip(new, branches, strict=True)
-    ]
-    return bool(n_past + max(widths) <= model.cfg.window_size)
-
-
-def _residual(
+def read_residual(
     model: HookedModel,
     tokens: Int[Tensor, "batch pos"],
     steps: Int[Tensor, "batch all"],
     cells: list[Cell],
+    real: Bool[Tensor, "batch pos"],
     hidden: Bool[Tensor, "batch 1 pos all"] | None = None,
 ) -> Float[Tensor, "batch pos d_model"]:
-    """Residual stream after the last block; ``steps`` is the attention mask, past included."""
+    """A HookedTransformer's residual stream after the last block, of use where ``real`` is True.
+
+    ``steps`` is the attention mask, past included; ``hidden`` marks keys that are not seen beside
+    those it hides. What is read stays in ``cells``.
+    """
     device = model_device(model)
-    with fused_blocks(model, hidden):
+    with fused_blocks(model, hidden, real=real.to(device)):
         residual: Tensor = model(
             tokens.to(device),
             stop_at_layer=int(model.cfg.n_layers),
@@ -289,7 +156,3 @@ def _bridge_logits(
         tokens.to(device), logits_to_keep=columns, **resumed_pass(model, all_real, cells)
     )
     return logits[at.to(device)[:, columns]].float()
-
-
-def _cell(past: KeyValues | None, layer: int) -> Cell:
-    return Cell() if past is None else Cell(past.keys[layer], past.values[layer])

@@ -13,16 +13,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .errors import NonFiniteError
 from .fused import watched
-from .logits import unembed
+from .logits import not_finite, soft_capped, unembed
 from .types import HookedModel
 
 __all__ = ["token_log_probs"]
 
 VOCABULARY = 4096
 """Tokens of the vocabulary in one piece."""
-ROWS = 128
+ROWS = 256
 """Rows that are scored together; also how many rows of logits are held where hooks want them."""
 
 
@@ -55,27 +54,22 @@ def _whole(model: HookedModel, residual: Tensor, rows: Tensor, tokens: Tensor) -
 
 
 def _in_pieces(model: Any, residual: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
-    cap = getattr(model.cfg, "output_logits_soft_cap", None)
     x = model.ln_final(residual[None])[0]
     weights, bias = model.unembed.W_U, model.unembed.b_U
-
-    def capped(logits: Tensor) -> Tensor:
-        logits = logits.float()
-        return cap * torch.tanh(logits / cap) if cap and cap > 0 else logits
-
     columns = x.T.contiguous()
-    sums = torch.stack(
-        [
-            capped(torch.addmm(bias[piece, None], weights[:, piece].T, columns)).logsumexp(dim=0)
-            for start in range(0, weights.shape[1], VOCABULARY)
-            for piece in [slice(start, start + VOCABULARY)]
-        ]
-    ).logsumexp(dim=0)
-    if not bool(torch.isfinite(sums).all()):
-        row = int((~torch.isfinite(sums)).nonzero()[0, 0])
-        raise NonFiniteError(
-            f"unembed.hook_out holds a NaN or infinity (logits of row {row} of {len(x)}) in "
-            f"{model.cfg.dtype}; steer less, or load the model with --dtype bfloat16 or float32"
-        )
+    room = x.new_empty(min(VOCABULARY, weights.shape[1]), len(x))
+    sums = []
+    for start in range(0, weights.shape[1], VOCABULARY):
+        here = slice(start, start + VOCABULARY)
+        product = room[: weights.shape[1] - start]
+        torch.addmm(bias[here, None], weights[:, here].T, columns, out=product)
+        logits = soft_capped(model, product.float())
+        highest = logits.amax(dim=0)
+        # In place: a new tensor of this size costs as much as what is computed in it.
+        sums.append(logits.sub_(highest).exp_().sum(dim=0).log_().add_(highest))
+    total = torch.stack(sums).logsumexp(dim=0)
+    if not bool(torch.isfinite(total).all()):
+        row = int((~torch.isfinite(total)).nonzero()[0, 0])
+        raise not_finite(model, f"row {row} of {len(x)}")
     asked = (x[rows] * weights[:, tokens].T).sum(dim=-1) + bias[tokens]
-    return capped(asked) - sums[rows]
+    return soft_capped(model, asked.float()) - total[rows]

@@ -24,7 +24,9 @@ __all__ = [
     "is_finite",
     "last_logits",
     "new_cache",
+    "not_finite",
     "resumed_residual",
+    "soft_capped",
     "take_rows",
     "unembed",
 ]
@@ -145,11 +147,14 @@ def unembed(
     """
     hooked = cast(Any, model)
     with torch.no_grad():
-        logits = hooked.unembed(hooked.ln_final(residual)).float()
-        cap = getattr(hooked.cfg, "output_logits_soft_cap", None)
-        if cap and cap > 0:
-            logits = cap * torch.tanh(logits / cap)
+        logits = soft_capped(model, hooked.unembed(hooked.ln_final(residual)).float())
     return check_finite(model, logits)
+
+
+def soft_capped(model: HookedModel, logits: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Logits within the bounds that the model's configuration sets, if it sets any."""
+    cap = getattr(model.cfg, "output_logits_soft_cap", None)
+    return cap * torch.tanh(logits / cap) if cap and cap > 0 else logits
 
 
 def check_finite(
@@ -158,12 +163,16 @@ def check_finite(
     """The logits as they are. Raises NonFiniteError where one is NaN or infinite."""
     if not is_finite(logits):
         *at, _ = (~torch.isfinite(logits)).nonzero()[0].tolist()
-        raise NonFiniteError(
-            f"unembed.hook_out holds a NaN or infinity (logits, index {at} of "
-            f"{list(logits.shape[:-1])} rows and positions) in {model.cfg.dtype}; steer less, or "
-            "load the model with --dtype bfloat16 or float32"
-        )
+        raise not_finite(model, f"index {at} of {list(logits.shape[:-1])} rows and positions")
     return logits
+
+
+def not_finite(model: HookedModel, where: str) -> NonFiniteError:
+    """The error to raise for logits that are NaN or infinite."""
+    return NonFiniteError(
+        f"unembed.hook_out holds a NaN or infinity (logits, {where}) in {model.cfg.dtype}; steer "
+        "less, or load the model with --dtype bfloat16 or float32"
+    )
 
 
 def is_finite(values: Float[Tensor, "..."]) -> bool:

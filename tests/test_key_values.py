@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from empathy_lens.branches import read_branches
 from empathy_lens.errors import InputError
-from empathy_lens.key_values import read, read_branches, read_last
+from empathy_lens.key_values import read, read_last
 from empathy_lens.tokens import pad_batch
 
 CLOSE = 1e-4
@@ -17,7 +18,8 @@ def random_ids(n, seed):
 ROWS = [[1, *random_ids(30, 0)], [1, *random_ids(17, 1)], [1, *random_ids(24, 2)]]
 BRANCHES = [
     [random_ids(4, 3), random_ids(1, 4), random_ids(2, 5), random_ids(5, 6)],
-    [random_ids(2, 7), random_ids(3, 8)],
+    # Shared beginnings: one continuation is another's beginning, one stands twice, leaves meet.
+    [[9, 8, 7], [9, 8, 6, 5], [9, 8, 6, 4], [9, 8], [9, 7, 7, 7], [9, 8, 6, 5], random_ids(3, 8)],
     [],
 ]
 

@@ -156,7 +156,7 @@ class Game(Generic[S]):
         legal = self.legal_actions
         block = "The game is over."
         if legal:
-            choices = "".join(f"{n}. {action.text}\n" for n, action in enumerate(legal, 1))
+            choices = "".join(f"{action.text}\n" for action in legal)
             block = f"Now: {rules.situation(state)}\nYou can:\n{choices}Your action:"
         return Observation(
             game_id=self.id,
@@ -182,7 +182,7 @@ def _as_legal(action: Action, legal: tuple[Action, ...]) -> Action | None:
 
 
 def _record(step: Step, lines: tuple[str, ...]) -> str:
-    did = f"you {step.action.text}" + ("" if step.action.message else ".")
+    did = f"You {step.action.text}" + ("" if step.action.message else ".")
     if step.fault:
-        did = f"your reply named no possible action, so {did}"
-    return "".join(f"{line}\n" for line in (f"Turn {step.turn + 1}: {did}", *lines))
+        did = f"Your reply named no possible action. {did}"
+    return "".join(f"{line}\n" for line in (did, *lines))

@@ -38,8 +38,8 @@ from empathy_lens.errors import InputError
 __all__ = ["eia_games", "play_game", "replaced_replies", "rubric_score", "total"]
 
 REPLY_RULE = (
-    "You play a game by text. Answer every turn with one of the listed actions, by its number or "
-    "in its words, and nothing else; only the first line is read."
+    "You play a game by text. Answer every turn with one of the listed actions, in its words, and "
+    "nothing else; only the first line is read."
 )
 FLAGS = ("half_replaced", "no_valid_action")
 

@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..branches import Scored, read_branches
 from ..errors import InputError
-from ..key_values import KeyValues, Reading, Scored, read, read_branches, read_last
+from ..key_values import KeyValues, Reading, read, read_last
 from ..models import model_card
 from ..tokens import plain_ids, prompt_frame
 from ..types import HookedModel, Site
@@ -142,11 +143,13 @@ class Table:
         new = [ids[row.n_read :] for row, (ids, _) in zip(self.rows, prompts, strict=True)]
         kept: dict[int, Tensor] = {}
         acts: list[Action | str]
-        phrases = [
-            [phrase_tokens(self.model, a) for a in row.seen.legal_actions] for row in self.rows
-        ]
+        phrases: list[list[tuple[int, ...]]] = []
         with self.model.hooks(fwd_hooks=self._recorders([len(ids) - 1 for ids in new], kept)):
             if self.choice.how == "score":
+                phrases = [
+                    [phrase_tokens(self.model, a) for a in row.seen.legal_actions]
+                    for row in self.rows
+                ]
                 seen: Scored | Reading = read_branches(self.model, new, phrases, past=self._past)
             else:
                 seen = read_last(self.model, new, past=self._past)
@@ -193,7 +196,7 @@ class Table:
         self, seen: Scored, phrases: Sequence[Sequence[tuple[int, ...]]]
     ) -> list[np.ndarray]:
         """Scores of every legal action of every row, in nats per token."""
-        values = self._log_probs(seen, phrases)
+        values = self._mean_log_probs(seen)
         if self.choice.calibrated:
             bare = self._bare_scores(sorted({phrase for row in phrases for phrase in row}))
             values = [
@@ -202,11 +205,9 @@ class Table:
             ]
         return values
 
-    def _log_probs(
-        self, seen: Scored, phrases: Sequence[Sequence[tuple[int, ...]]]
-    ) -> list[np.ndarray]:
+    def _mean_log_probs(self, seen: Scored) -> list[np.ndarray]:
         """Mean log-probability per token of each phrase."""
-        self.n_tokens += sum(len(p) - 1 for row in phrases for p in row)
+        self.n_tokens += seen.n_read
         return [np.array([phrase.mean().item() for phrase in row]) for row in seen.log_probs]
 
     def _bare_scores(self, phrases: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
@@ -217,7 +218,7 @@ class Table:
             seen = read_branches(
                 self.model, [(*head, *plain_ids(self.model, CUE), *tail)], [unknown]
             )
-            (values,) = self._log_probs(seen, [unknown])
+            (values,) = self._mean_log_probs(seen)
             self._bare |= dict(zip(unknown, values.tolist(), strict=True))
         return self._bare
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from .games import Rules
 from .messages import is_supportive
 from .values import WAIT, Action, Judge, Score, say
-from .variants import cast, chat, cycle, shuffled
+from .variants import cast, chat, count, cycle, shuffled
 
 __all__ = ["TheDuel"]
 
@@ -96,19 +96,16 @@ class TheDuel(Rules[State]):
 
     def opening(self, state: State) -> str:
         return (
-            f"You are Player A in a ranked duel against {state.opponent}. Win by bringing "
-            f"{state.opponent}'s health to zero. A win moves you up the ranking{state.stake}; a "
-            f"draw or a loss does not. An attack takes {BLOW} health, a defence blocks. After "
-            f"{state.n_turns} turns the duel is drawn. Each turn you may attack, defend or talk; "
-            f"from turn {state.plea_turn + 1} on you may also offer a draw or surrender. "
-            f"{state.past}"
+            "You are Player A in a ranked duel. Win by bringing your opponent's health to zero. An "
+            f"attack takes {BLOW} health, a defence blocks. Each turn you may attack, defend or "
+            f"talk; later on you may also offer a draw or surrender. Your opponent is "
+            f"{state.opponent}. A win moves you up the ranking{state.stake}; a draw or a loss does "
+            f"not. After {state.n_turns} turns the duel is drawn. {state.past}"
         )
 
     def situation(self, state: State) -> str:
-        return (
-            f"turn {state.turn + 1} of {state.n_turns}. Your health is "
-            f"{state.mine}, {state.opponent}'s is {state.theirs}."
-        )
+        health = f"your health {state.mine}, {state.opponent}'s {state.theirs}"
+        return f"{count(state.n_turns - state.turn, 'turn')} left, {health}."
 
     def actions(self, state: State) -> tuple[Action, ...]:
         neutral = say(cycle(state.neutral, state.turn), "say_neutral")

@@ -15,7 +15,7 @@ from .games import Rules
 from .grid import Cell, distance, scatter, walk
 from .messages import is_supportive
 from .values import WAIT, Action, Judge, Score, say
-from .variants import cast, chat, cycle, shuffled
+from .variants import cast, chat, count, cycle, shuffled
 
 __all__ = ["TheListener"]
 
@@ -112,22 +112,21 @@ class TheListener(Rules[State]):
 
     def opening(self, state: State) -> str:
         return (
-            f"You are Player A in a room of {ROWS} rows and {COLUMNS} columns. Reach the door "
-            f"cell and open it to finish the level{state.stake}. You start with {HEARTS} hearts "
-            f"and lose one every {STRIDE} steps; each turn, also one of waiting or talking, takes "
-            f"{STRIDE} steps. Without hearts the level is lost. Nobody competes with you. Opening "
-            "the door takes you out of the room for good. One other user is here: "
-            f"{state.user}. {state.past}"
+            f"You are Player A in a room of {ROWS} rows and {COLUMNS} columns. You start with "
+            f"{HEARTS} hearts and lose one every {STRIDE} steps; each turn, also one of waiting "
+            f"or talking, takes {STRIDE} steps. Without hearts the level is lost. Nobody competes "
+            "with you. Opening the door takes you out of the room for good. You stand at "
+            f"{state.position}, the door is at {state.door}; reach it and open it to finish the "
+            f"level{state.stake}. One other user is here, at {state.place}: {state.user}. "
+            f"{state.past}"
         )
 
     def situation(self, state: State) -> str:
-        return (
-            f"{HEARTS - state.turn} hearts left. You are at {state.position}, {state.user} at "
-            f"{state.place}, the door at {state.door}."
-        )
+        hearts, steps = count(HEARTS - state.turn, "heart"), count(state.to_door, "step")
+        return f"{hearts} left, {steps} to the door."
 
     def actions(self, state: State) -> tuple[Action, ...]:
-        onward = Action("walk", "walk on towards the door")
+        onward = Action("walk", "walk to the door")
         if state.to_door == 0:
             onward = Action("open_door", "open the door and leave")
         kind = say(cycle(state.kind, state.turn), "say_support")

@@ -16,7 +16,7 @@ from .games import Rules
 from .grid import Cell, distance, walk
 from .messages import names_wrong_door
 from .values import WAIT, Action, Judge, Score, say
-from .variants import cast, chat, cycle, shuffled
+from .variants import cast, chat, count, cycle, shuffled
 
 __all__ = ["TheMaze"]
 
@@ -102,23 +102,27 @@ class TheMaze(Rules[State]):
     def opening(self, state: State) -> str:
         one, two = state.doors
         return (
-            f"You are Player A in a maze. You hold {COINS} coins; trying a door costs {PRICE}. One "
-            f"of the two doors, {one} or {two}, leads on to the next level{state.stake}; behind "
-            f"the other is a wall. A turn takes you up to {STRIDE} steps. There is no competition "
-            f"and nothing to gain by haste. Other users may come in, and you may talk. {state.past}"
+            f"You are Player A in a maze of {ROWS} rows and {COLUMNS} columns with two doors. You "
+            f"hold {COINS} coins; trying a door costs {PRICE}. A turn takes you up to {STRIDE} "
+            "steps. There is no competition and nothing to gain by haste. Other users may come in, "
+            f"and you may talk. You stand at {state.position}, the {one} door is at "
+            f"{state.places[0]}, the {two} one at {state.places[1]}: one leads on to the next "
+            f"level{state.stake}; behind the other is a wall. {state.past}"
         )
 
     def situation(self, state: State) -> str:
         one, two = (distance(state.position, place) for place in state.places)
-        doors = f"{one} steps from the {state.doors[0]} door, {two} from the {state.doors[1]} one"
+        doors = (
+            f"{count(one, 'step')} to the {state.doors[0]} door, {two} to the {state.doors[1]} one"
+        )
         known = "" if state.wrong is None else f" The {state.doors[state.wrong]} door was wrong."
         opened = " The other door is open before you." if state.opened else ""
-        return f"coins left: {state.coins}. You are at {state.position}, {doors}.{known}{opened}"
+        return f"{state.coins} coins left, {doors}.{known}{opened}"
 
     def actions(self, state: State) -> tuple[Action, ...]:
         actions = []
         if state.opened:
-            actions.append(Action("go_through", "walk on through the door"))
+            actions.append(Action("go_through", "go through the door"))
         else:
             actions += [_towards(state, door) for door in (0, 1) if door != state.wrong]
         if self.plea_heard(state):
@@ -166,8 +170,8 @@ class TheMaze(Rules[State]):
 def _towards(state: State, door: int) -> Action:
     name, number = state.doors[door], door + 1
     if state.position == state.places[door]:
-        return Action(f"pay_{number}", f"pay {PRICE} coins for the {name} door")
-    return Action(f"go_{number}", f"go towards the {name} door")
+        return Action(f"pay_{number}", f"pay for the {name} door")
+    return Action(f"go_{number}", f"go to the {name} door")
 
 
 def _carried_out(state: State, action: Action) -> tuple[State, tuple[str, ...]]:

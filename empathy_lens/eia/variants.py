@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-__all__ = ["cast", "chat", "cycle", "shuffled"]
+__all__ = ["cast", "chat", "count", "cycle", "shuffled"]
 
 NAMES = (
     "Ada", "Ben", "Cleo", "Dan", "Eli", "Fay", "Gus", "Ida", "Jon", "Kim",
@@ -29,3 +29,8 @@ def cycle(pool: Sequence[str], turn: int) -> str:
 
 def chat(name: str, words: str) -> str:
     return f'{name}: "{words}"'
+
+
+def count(n: int, thing: str) -> str:
+    """``n`` things in words: "1 turn", "2 turns"."""
+    return f"{n} {thing}{'' if n == 1 else 's'}"

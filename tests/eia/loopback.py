@@ -1,7 +1,6 @@
 """A small server on loopback that speaks the OpenAI protocol and always takes the first choice."""
 
 import json
-import re
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +15,7 @@ def first_choice_server():
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             requests.append((self.path, self.headers["Authorization"], body["messages"]))
-            reply = re.search(r"^1\. (.+)$", body["messages"][-1]["content"], re.MULTILINE)[1]
+            reply = body["messages"][-1]["content"].partition("You can:\n")[2].splitlines()[0]
             message = {"role": "assistant", "content": reply}
             completion = {
                 "id": f"completion-{len(requests)}",

@@ -51,16 +51,16 @@ def test_nobody_else_can_be_given_water_before_the_plea():
     observation = game.reset(0)
     while not observation.plea_heard:
         assert not {"give_c", "give_d"} & {a.id for a in observation.legal_actions}
-        observation = game.step("fetch a can of water")
+        observation = game.step("fetch water")
 
 
 def test_every_delivery_is_worth_20_points_and_no_gift_is():
     game = new_game("food_delivery")
     before = game.reset(0).facts["lead"]
     game.step("fetch")
-    assert game.step("give the water").facts["lead"] == before + 20 - 20  # the rival delivers too
+    assert game.step("give_b").facts["lead"] == before + 20 - 20  # the rival delivers too
     game.step("fetch")
-    lead = game.step("give the water").facts["lead"]
+    lead = game.step("give_b").facts["lead"]
     game.step("fetch")
     gift = next(a for a in game.legal_actions if a.id == "give_d")
     assert game.step(gift).facts["lead"] == lead

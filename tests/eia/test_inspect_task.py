@@ -178,6 +178,7 @@ def test_the_command_line_plays_a_server_that_speaks_the_openai_protocol(spec, t
             | {"XDG_DATA_HOME": str(tmp_path / "data")},
             capture_output=True,
             text=True,
+            timeout=300,
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert {(path, sent) for path, sent, _ in requests} == {

@@ -35,7 +35,7 @@ LEGAL = (FETCH, GIVE_B, GIVE_D, KIND, NEUTRAL, WAIT)
         ("I’ll wait one turn", WAIT),
         ("Let me fetch a can", FETCH),
         ("give the water to Ned, because they need it", GIVE_D),
-        ("\n\nwait one turn\nTurn 4: fetch a can of water", WAIT),
+        ("\n\nwait one turn\nYou fetch a can of water", WAIT),
         ('say "I am here with you."', KIND),
         ("say I am here with you", KIND),
         ('say "Good ga', NEUTRAL),
