@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .activations import Progress as ProgressCallback
+from .types import Progress as ProgressCallback
 
 __all__ = ["RunConsole", "criteria_table", "progress_bars"]
 

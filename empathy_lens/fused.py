@@ -38,8 +38,8 @@ def fused_blocks(
 ) -> Iterator[None]:
     """Fused arithmetic in a float32 HookedTransformer on a CPU; anything else computes as ever.
 
-    ``real`` marks the places that hold a token. What an MLP writes elsewhere is then left out,
-    so that what stands at padding is of no use to anybody.
+    ``real`` marks the positions that hold a token: an MLP then computes these alone, and the
+    residual stream of padding means nothing.
 
     ``hidden`` marks keys that a position must not attend to beside those that causality, the
     sliding window and the attention mask hide: that holds in every attention layer of a

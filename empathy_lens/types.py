@@ -11,7 +11,7 @@ Everything here is frozen and free of model code. Axis names used in the shapes:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -31,6 +31,7 @@ __all__ = [
     "HookedModel",
     "PlainQuestion",
     "Pooling",
+    "Progress",
     "Provenance",
     "RubricCompletion",
     "Scenario",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 Pooling = Literal["mean", "last"]
+Progress = Callable[[int, int], None]
+"""Called with (done, in all) as long work goes on."""
 
 
 @runtime_checkable

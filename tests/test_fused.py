@@ -24,17 +24,30 @@ def every_activation(model, tokens, **options):
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_fused_blocks_give_the_residual_stream_of_plain_ones(hooked, side):
+@pytest.mark.parametrize("padding_is_known", [False, True])
+def test_fused_blocks_give_the_residual_stream_of_plain_ones(hooked, side, padding_is_known):
     tokens, real = pad_batch(ROWS, 0, side)
     last = hooked.cfg.n_layers - 1
     name = f"blocks.{last}.hook_resid_post"
     options = {"attention_mask": real.long(), "names_filter": name}
     _, plain = every_activation(hooked, tokens, **options)
-    with fused_blocks(hooked):
+    with fused_blocks(hooked, real=real if padding_is_known else None):
         assert any("forward" in module.__dict__ for module in hooked.modules())
         _, fused = every_activation(hooked, tokens, **options)
     assert fused[name].isfinite().all()
     torch.testing.assert_close(fused[name][real], plain[name][real], **TOLERANCE)
+
+
+def test_an_mlp_computes_tokens_and_leaves_padding_at_0(hooked):
+    tokens, real = pad_batch(ROWS, 0, "right")
+    mlp_out = []
+    block = hooked.blocks[0]
+    handle = block.mlp.register_forward_hook(lambda module, args, out: mlp_out.append(out))
+    with fused_blocks(hooked, real=real), torch.no_grad():
+        hooked(tokens, attention_mask=real.long(), stop_at_layer=1)
+    handle.remove()
+    assert not mlp_out[0][~real].any()
+    assert mlp_out[0][real].any(dim=-1).all()
 
 
 def test_norms_and_mlps_of_every_family_are_fused(hooked):

@@ -8,7 +8,7 @@
 ``shards``, ``cache``, ``stream``  activations on disk: checked files, reuse, and unbounded streams
 """
 
-from .engine import Progress, pooled_resid_post, resid_post_cache, resolve_layers
+from .engine import pooled_resid_post, resid_post_cache, resolve_layers
 from .extract import extract_activations, extract_completions, extract_poolings
 from .precision import Precision, PrecisionChoice, choose_precision
 from .stream import ActivationStore, open_store, stream_activations
@@ -17,7 +17,6 @@ __all__ = [
     "ActivationStore",
     "Precision",
     "PrecisionChoice",
-    "Progress",
     "choose_precision",
     "extract_activations",
     "extract_completions",

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..runs import input_hash
 from ..tokens import EncodedText
-from ..types import HookedModel, Pooling
-from .engine import Progress, Settings, pooled_batches
+from ..types import HookedModel, Pooling, Progress
+from .engine import Settings, pooled_batches
 from .precision import computed_provenance
 from .shards import check_unhooked, describe_shard, read_shard, write_shard
 

@@ -6,7 +6,7 @@ prompt that several texts share is read once, and each layer is pooled inside it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,14 +21,13 @@ from ..fused import fused_blocks
 from ..logits import can_resume
 from ..models import model_card, model_device
 from ..tokens import EncodedText, encode, pad_batch, pad_id
-from ..types import HookedModel, Pooling, Site
+from ..types import HookedModel, Pooling, Progress, Site
 from .plan import plan_batches
 from .pooling import Pooler, Span
 from .precision import computing_in
 
 __all__ = [
     "BATCH_TOKENS",
-    "Progress",
     "Read",
     "Settings",
     "pooled_batches",
@@ -37,9 +36,6 @@ __all__ = [
     "resid_post_cache",
     "resolve_layers",
 ]
-
-Progress = Callable[[int, int], None]
-"""Called with (texts done, texts in all) after each batch."""
 
 BATCH_TOKENS = 2048
 PaddingSide = Literal["left", "right"]

@@ -19,11 +19,12 @@ from ..types import (
     ContrastivePair,
     HookedModel,
     Pooling,
+    Progress,
     RubricCompletion,
     Site,
 )
 from .cache import read_cached
-from .engine import BATCH_TOKENS, PaddingSide, Progress, Settings, read_texts, resolve_layers
+from .engine import BATCH_TOKENS, PaddingSide, Settings, read_texts, resolve_layers
 from .precision import (
     Precision,
     PrecisionChoice,

@@ -9,10 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..activations import Progress
 from ..errors import InputError
 from ..models import model_card
-from ..types import HookedModel
+from ..types import HookedModel, Progress
 from .decisions import Choice, Decision, Play
 from .episodes import Episode
 from .policies import Policy

@@ -1,10 +1,10 @@
 """From a player's words to an action: tolerant of form, strict about ambiguity.
 
 Only the first line that is not empty is read (a model that goes on tells its own story). It
-may be an action's number, id or text, with or without quotes, capitals, a closing full stop
-and an opening such as "I will" or "Action:"; a beginning that fits one action only; or
-``say "…"`` with words of one's own where speaking is allowed. A line that names two actions,
-or a number and another action's text, names none.
+may be an action's text, id or number in the list, with or without quotes, capitals, a closing
+full stop and an opening such as "I will" or "Action:"; a beginning that fits one action only;
+or ``say "…"`` with words of one's own where speaking is allowed. A line that names two
+actions, or a number and another action's text, names none.
 """
 
 from __future__ import annotations

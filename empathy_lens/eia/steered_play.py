@@ -10,11 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from .. import stats
-from ..activations import Progress
 from ..directions import random_directions
 from ..errors import DegenerateDataError, InputError
 from ..steering import add_direction, check_direction
-from ..types import Direction, HookedModel
+from ..types import Direction, HookedModel, Progress
 from .decisions import Choice, Play
 from .dispositions import DISPOSITIONS, HELPING_ACTIONS
 from .language_model import play_games

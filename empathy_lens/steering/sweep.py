@@ -8,10 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from ..activations import Progress
 from ..errors import InputError
 from ..judges import Judge
-from ..types import Activations, Completion, Direction, HookedModel, PlainQuestion, SteeringPrompt
+from ..types import (
+    Activations,
+    Completion,
+    Direction,
+    HookedModel,
+    PlainQuestion,
+    Progress,
+    SteeringPrompt,
+)
 from .checks import check_alphas, check_direction, check_prompts
 from .coherence import Coherence, coherence
 from .controls import random_controls, shuffled_controls

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from ..activations import Progress
 from ..criteria import seed_criteria
 from ..data import data_hash
 from ..files import read_json, write_json
 from ..runs import Run, versions
 from ..steering.examples import ALPHAS, CONTROL_ALPHAS
+from ..types import Progress
 from . import stages
 from .inputs import CONTRASTS, DataFiles, Study, StudyOptions, parse_layers
 

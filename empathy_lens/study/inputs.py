@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ..activations import Progress
 from ..artifacts import load_activations, load_directions
 from ..baselines import ablate_words
 from ..data import (
@@ -26,7 +25,7 @@ from ..errors import DegenerateDataError, InputError
 from ..files import read_json
 from ..models import Backend, load_model
 from ..runs import Run
-from ..types import Activations, Direction, HookedModel, Pooling
+from ..types import Activations, Direction, HookedModel, Pooling, Progress
 
 __all__ = ["CONTRASTS", "POOLINGS", "DataFiles", "Study", "StudyOptions", "parse_layers"]
 

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from ..activations import Progress
 from ..eia.behaviour import Assignment
 from ..eia.decisions import Choice, Play
 from ..eia.language_model import play_games
@@ -16,7 +15,7 @@ from ..eia.steered_play import Condition, Outcome, play_condition
 from ..files import read_json, write_json
 from ..models import model_card
 from ..runs import Run, versions
-from ..types import Direction, HookedModel
+from ..types import Direction, HookedModel, Progress
 
 __all__ = ["play_under_instructions", "play_under_steering"]
 
