@@ -404,7 +404,10 @@ def test_the_embedded_model_finds_a_direction_better_than_chance(files, tmp_path
     )
     # A bridge cannot start in the middle, which makes the steering stage slow there.
     options = StudyOptions(
-        files=chosen, **QUICK, layers=(11, 16), skip_steering=not HOOKED_AVAILABLE
+        files=chosen,
+        **QUICK | {"n_controls": 1},
+        layers=(11, 16),
+        skip_steering=not HOOKED_AVAILABLE,
     )
     run = Run(tmp_path / "out")
     run_study(options, run)
