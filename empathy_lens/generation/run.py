@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from typing import Any
 from ..data import count_by, load_scenarios, save_pairs
 from ..errors import InputError
 from ..files import check_writable
-from ..types import ContrastivePair, Scenario
+from ..types import ContrastivePair, Progress, Scenario
 from .caller import Caller, open_caller
 from .config import Config
 from .dataset import SplitBy, merge, split, write_dataset
@@ -31,7 +31,6 @@ from .write_pairs import Written, cost_summary, estimate, write_pairs
 __all__ = ["GenerateOptions", "Generated", "generate", "plan_and_price"]
 
 Pairs = Sequence[ContrastivePair]
-Progress = Callable[[int, int], None]
 JUDGED_WORDS = 80
 
 
