@@ -5,18 +5,19 @@ Progress goes to standard error and is plain lines where that is not a terminal.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .results import RunSummary
 from .types import Progress as ProgressCallback
 
 __all__ = ["RunConsole", "criteria_table", "progress_bars"]
@@ -45,8 +46,12 @@ class RunConsole:
 
 @contextmanager
 def progress_bars() -> Iterator[RunConsole]:
-    """A console on standard error; its bars are gone when the block ends, however it ends."""
-    console = Console(stderr=True)
+    """A console on standard error; its bars are gone when the block ends, however it ends.
+
+    It is silent where the package's logger takes errors alone, as with --quiet.
+    """
+    quiet = logging.getLogger(__package__).getEffectiveLevel() > logging.WARNING
+    console = Console(stderr=True, quiet=quiet)
     columns = (
         TextColumn("        {task.description}"),
         BarColumn(),
@@ -55,23 +60,23 @@ def progress_bars() -> Iterator[RunConsole]:
         TimeRemainingColumn(),
     )
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
     ) as bars:
         yield RunConsole(console, bars)
 
 
-def criteria_table(summary: dict[str, Any], folder: Path) -> None:
+def criteria_table(summary: RunSummary, folder: Path) -> None:
     """Prints the seed study's criteria, met or not, and where the report is."""
     console = Console()
-    table = Table(title=f"Seed criteria (layer {summary['selected_layer']})", title_justify="left")
+    table = Table(title=f"Seed criteria (layer {summary.selected_layer})", title_justify="left")
     for heading in ("level", "criterion", "measured", "met"):
         table.add_column(heading)
     marks = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "[dim]not measured[/dim]"}
-    for row in summary["criteria"]:
-        table.add_row(row["level"], escape(row["name"]), escape(row["detail"]), marks[row["met"]])
+    for row in summary.criteria:
+        table.add_row(row.level, escape(row.name), escape(row.detail), marks[row.met])
     console.print(table)
     console.print(
-        f"{summary['wall_seconds']:.0f} s, peak memory {summary['peak_rss_mb'] / 1000:.2f} GB. "
+        f"{summary.wall_seconds:.0f} s, peak memory {summary.peak_rss_mb / 1000:.2f} GB. "
         f"Report: {folder / 'report.html'}",
         highlight=False,
         soft_wrap=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,17 @@ from typing import Any
 
 from .errors import InputError
 
-__all__ = ["atomic_path", "check_writable", "read_json", "sha256_file", "write_json", "write_text"]
+__all__ = [
+    "atomic_path",
+    "check_writable",
+    "file_stem",
+    "input_hash",
+    "read_bytes",
+    "read_json",
+    "sha256_file",
+    "write_json",
+    "write_text",
+]
 
 
 @contextmanager
@@ -50,14 +61,20 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Parses a JSON file. Raises InputError naming the file, line and column of a fault."""
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes. Raises InputError where it is missing or cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_json(path: Path) -> Any:
+    """Parses a JSON file. Raises InputError naming the file, line and column of a fault."""
+    try:
+        return json.loads(read_bytes(path).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, byte {error.start} is not") from None
     except json.JSONDecodeError as error:
@@ -85,3 +102,13 @@ def check_writable(folder: Path) -> None:
             f"cannot write to {folder} ({error.strerror or error}); "
             "choose another folder with --out"
         ) from None
+
+
+def file_stem(name: str) -> str:
+    """A name as part of a file's name: letters, digits, dots and dashes."""
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "unnamed"
+
+
+def input_hash(inputs: Any) -> str:
+    """A hash of JSON-like inputs; equal inputs give equal hashes."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()

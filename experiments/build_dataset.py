@@ -7,16 +7,17 @@ writes train_pairs.jsonl, test_pairs.jsonl and dataset_summary.json. With the de
 reproduces the committed files byte for byte. To add pairs, append them to either file.
 """
 
-import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from empathy_lens.cli.shared import SeedOption, clear_errors, run_script
 from empathy_lens.data import data_hash, load_pairs, save_pairs, split_pairs
-from empathy_lens.errors import EmpathyLensError, InputError
+from empathy_lens.errors import InputError
 from empathy_lens.files import write_json
-from empathy_lens.generation.dataset import describe
+from empathy_lens.pairs.dataset import describe
 from empathy_lens.types import ContrastivePair
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "contrastive_pairs"
@@ -39,25 +40,21 @@ def build(folder: Path, *, n_test: int, seed: int) -> dict[str, Any]:
     summary["data_hash"] = {train_file.name: data_hash(train), test_file.name: data_hash(test)}
     # Every pair is in one file or the other at each moment: a killed run loses none.
     for path, content in ((train_file, train + test), (test_file, test), (train_file, train)):
-        save_pairs(path, content)
+        save_pairs(path, content, sides=("empathic_text", "non_empathic_text"))
     write_json(folder / "dataset_summary.json", summary)
     return summary
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--n-test", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=42)
-    args = parser.parse_args()
-    try:
-        summary = build(args.folder, n_test=args.n_test, seed=args.seed)
-    except EmpathyLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{args.folder}: {summary['by_split']}, seed {args.seed}")
-    return 0
+def main(
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="where the pairs are")] = FOLDER,
+    n_test: Annotated[int, typer.Option(metavar="N", help="pairs to test on")] = 20,
+    seed: SeedOption = 42,
+) -> None:
+    """Split the contrastive pairs into train and test and describe them."""
+    with clear_errors("Run it again: every pair is in one file or the other."):
+        summary = build(folder, n_test=n_test, seed=seed)
+    print(f"{folder}: {summary['by_split']}, seed {seed}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

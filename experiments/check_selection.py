@@ -11,7 +11,6 @@ scores with ties. About three minutes on two cores; ``--draws 100`` gives a firs
 
 from __future__ import annotations
 
-import argparse
 import os
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -20,14 +19,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread in each worker proce
 
 import numpy as np
 import torch
-from check_statistics import arguments, run, share
+from check_statistics import JOBS, DrawsOption, FileOption, JobsOption, share, show
 from sklearn.metrics import roc_auc_score
 
 from empathy_lens import stats
+from empathy_lens.cli.shared import JsonOption, SeedOption, clear_errors, run_script
 from empathy_lens.directions import ESTIMATORS, fit_direction
-from empathy_lens.evidence import label_swap_null
+from empathy_lens.evidence import Draws, label_swap_null
+from empathy_lens.evidence.validation import scores
+from empathy_lens.results import from_plain, to_plain
 from empathy_lens.types import Activations, Estimate, Provenance, Site
-from empathy_lens.validation import scores
 
 N_LAYERS, WIDTH, N_PAIRS, N_PERMUTATIONS = 18, 32, 24, 499
 PROVENANCE = Provenance("simulated", "0", "float32", "none", "none")
@@ -65,6 +66,7 @@ def null_draw(seed: int) -> dict[str, bool]:
     rng = np.random.default_rng([seed, 77])
     (train, _), (test, _) = (simulated(rng, N_PAIRS, N_LAYERS) for _ in range(2))
     options: dict[str, Any] = {"n_permutations": N_PERMUTATIONS, "seed": seed}
+    on_train = label_swap_null(train, Draws(seed, n_permutations=N_PERMUTATIONS))
     rows = np.stack(
         [
             scores(fit_direction(train, layer, name), test)
@@ -80,7 +82,7 @@ def null_draw(seed: int) -> dict[str, bool]:
         "best of 18 layers on test, maxT": layers.p_max.min(),
         "best of 18 layers x 4 estimators on test, uncorrected": every.p.min(),
         "best of 18 layers x 4 estimators on test, maxT": every.p_max.min(),
-        "best of 18 layers on train, the card's p": label_swap_null(train, **options).p_corrected,
+        "best of 18 layers on train, the card's p": on_train.p_corrected,
     }
     return {name: bool(p <= 0.05) for name, p in p_values.items()}
 
@@ -100,8 +102,7 @@ def auroc_error(seed: int) -> float:
     return abs(float(stats.auroc(values, labels)) - float(roc_auc_score(labels, values)))
 
 
-def check(options: argparse.Namespace) -> dict[str, Any]:
-    draws, seed, jobs = options.draws, options.seed, options.jobs
+def check(draws: int, seed: int, jobs: int) -> dict[str, Any]:
     seeds = range(seed, seed + draws)
     with ProcessPoolExecutor(jobs) as pool:
         alarms = list(pool.map(null_draw, seeds, chunksize=5))
@@ -112,7 +113,7 @@ def check(options: argparse.Namespace) -> dict[str, Any]:
         "n_pairs": N_PAIRS,
         "n_permutations": N_PERMUTATIONS,
         "false_alarms": {
-            name: share([alarm[name] for alarm in alarms], seed).to_dict() for name in alarms[0]
+            name: to_plain(share([alarm[name] for alarm in alarms], seed)) for name in alarms[0]
         },
         "smallest_cosine": {name: min(c[name] for c in cosines) for name in ESTIMATORS},
         "largest_auroc_error": max(errors),
@@ -121,12 +122,27 @@ def check(options: argparse.Namespace) -> dict[str, Any]:
 
 def as_text(result: dict[str, Any]) -> str:
     lines = [f"{result['draws']} draws without effect: false alarms at 5 %"]
-    lines += [f"  {Estimate.from_dict(e)}  {name}" for name, e in result["false_alarms"].items()]
+    lines += [
+        f"  {from_plain(e, Estimate, 'false_alarms')}  {name}"
+        for name, e in result["false_alarms"].items()
+    ]
     lines += ["smallest cosine with a planted direction"]
     lines += [f"  {value:.4f}  {name}" for name, value in result["smallest_cosine"].items()]
     lines += [f"largest difference to scikit-learn's AUROC: {result['largest_auroc_error']:.1e}"]
     return "\n".join(lines)
 
 
+def main(
+    draws: DrawsOption = 1000,
+    seed: SeedOption = 0,
+    jobs: JobsOption = JOBS,
+    out: FileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How often does choosing among layers and estimators find what is not there?"""
+    with clear_errors("Run it again: nothing is kept."):
+        show(check(draws, seed, jobs), as_text, out, as_json)
+
+
 if __name__ == "__main__":
-    run(arguments(__doc__ or ""), check, as_text)
+    run_script(main)

@@ -11,24 +11,32 @@ alarms. About twelve minutes on two cores; ``--draws 100`` gives a first look in
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread in each worker process
 
 import numpy as np
+import typer
 from scipy.stats import binomtest, norm
 
 from empathy_lens import stats
+from empathy_lens.cli.shared import (
+    JsonOption,
+    SeedOption,
+    clear_errors,
+    parse_numbers,
+    run_script,
+)
 from empathy_lens.errors import DegenerateDataError
 from empathy_lens.files import write_json
+from empathy_lens.results import from_plain, to_plain
 from empathy_lens.types import Estimate
 
 RESAMPLES = 2000  # a fifth of the default, for speed; coverage is lower by up to half a percent
@@ -74,22 +82,26 @@ DESIGNS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray, Noise]]] = {
 
 
 def estimators(labels: np.ndarray, groups: np.ndarray, noise: Noise) -> Iterator[tuple]:
-    """Name, truth, and a function of the options that gives the estimate."""
+    """Name, truth, and a function of the design's options that gives the estimate."""
+
+    def of(estimate: Callable[..., Any], *data: np.ndarray) -> Callable[..., Estimate]:
+        return lambda **options: estimate(*data, stats.Design(groups, **options))
+
     e, f = noise(), noise()
     good, other = gap(0.8) * labels + e, gap(0.75) * labels + 0.6 * e + 0.8 * f
     y = 0.5 * e + np.sqrt(0.75) * f
     right = e < norm.ppf(0.85)
     spearman = 6 / np.pi * np.arcsin(0.25)
-    yield "AUROC 0.80", 0.8, partial(stats.auroc_estimate, good, labels, groups)
+    yield "AUROC 0.80", 0.8, of(stats.auroc_estimate, good, labels)
     strong = gap(0.95) * labels + e
-    yield "AUROC 0.95", 0.95, partial(stats.auroc_estimate, strong, labels, groups)
-    yield "AUROC 0.80 - 0.75", 0.05, partial(stats.auroc_difference, good, other, labels, groups)
-    yield "mean, normal", 0.0, partial(stats.mean_estimate, e, groups)
-    yield "mean, lognormal", np.exp(0.5), partial(stats.mean_estimate, np.exp(e), groups)
-    yield "accuracy 0.85", 0.85, partial(stats.accuracy_estimate, right, groups)
-    yield "Cohen's d 1.19", gap(0.8), partial(stats.separation_estimate, good, labels, groups)
-    yield "Pearson 0.5", 0.5, partial(stats.pearson, e, y, groups)
-    yield "Spearman 0.48", spearman, partial(stats.spearman, e, y, groups)
+    yield "AUROC 0.95", 0.95, of(stats.auroc_estimate, strong, labels)
+    yield "AUROC 0.80 - 0.75", 0.05, of(stats.auroc_difference, good, other, labels)
+    yield "mean, normal", 0.0, of(stats.mean_estimate, e)
+    yield "mean, lognormal", np.exp(0.5), of(stats.mean_estimate, np.exp(e))
+    yield "accuracy 0.85", 0.85, of(stats.accuracy_estimate, right)
+    yield "Cohen's d 1.19", gap(0.8), of(stats.separation_estimate, good, labels)
+    yield "Pearson 0.5", 0.5, of(stats.pearson, e, y)
+    yield "Spearman 0.48", spearman, of(stats.spearman, e, y)
 
 
 def judge(estimate: Callable[..., Estimate], truth: float, **options: Any) -> Outcome | None:
@@ -119,7 +131,10 @@ def nested_draw(scenario_sd: float, seed: int) -> dict[tuple[str, str], Outcome 
     scenario, situation = np.repeat(np.arange(8), 12), np.repeat(np.arange(48), 2)
     shift = scenario_sd * rng.normal(size=8)
     values = shift[scenario] + grouped_noise(rng, situation, 0.5)
-    mean = partial(stats.mean_estimate, values, seed=seed)
+
+    def mean(groups: Any, **options: Any) -> Estimate:
+        return stats.mean_estimate(values, stats.Design(groups, seed=seed, **options))
+
     within = float(shift.mean())
     return {
         ("mean over all scenarios", "scenario"): judge(partial(mean, scenario), 0.0),
@@ -144,13 +159,15 @@ def null_draw(seed: int) -> dict[str, bool]:
     groups = np.repeat(np.arange(40), rng.integers(3, 6, size=40))
     x, y = grouped_noise(rng, groups, 0.5), grouped_noise(rng, groups, 0.5)
     options: dict[str, Any] = {"seed": seed, "n_resamples": RESAMPLES}
-    pearson, spearman = (f(x, y, groups, **options) for f in (stats.pearson, stats.spearman))
+    pearson, spearman = (
+        f(x, y, stats.Design(groups, **options)) for f in (stats.pearson, stats.spearman)
+    )
     kind = stats.dummies(groups % 4)
     partial_rank = stats.partial_correlation(
-        x + 2 * kind[:, 0], y + 2 * kind[:, 0], kind, groups, **options
+        x + 2 * kind[:, 0], y + 2 * kind[:, 0], kind, stats.Design(groups, **options)
     )
     a, b = (gap(0.8) * labels + 0.8 * e for e in rng.normal(size=(2, 80)))
-    difference = stats.auroc_difference(a, b, labels, pair_ids, **options)
+    difference = stats.auroc_difference(a, b, labels, stats.Design(pair_ids, **options))
     p_values = {
         "best of 18 layers, uncorrected": test.p.min(),
         "best of 18 layers, maxT": test.p_max.min(),
@@ -183,7 +200,7 @@ def coverage_rows(
             | {
                 "statistic": name,
                 "variant": variant,
-                "coverage": covered.to_dict(),
+                "coverage": to_plain(covered),
                 "interval_too_low": float(np.mean([one["below"] for one in kept])),
                 "interval_too_high": float(np.mean([one["above"] for one in kept])),
                 "mean_width": float(np.mean([one["width"] for one in kept])),
@@ -200,16 +217,20 @@ def timing() -> dict[str, float]:
     layers = rng.normal(size=(30, 200)) + labels
     x, kinds = layers[0], stats.dummies(groups % 5)
     tasks: dict[str, Callable[[], Any]] = {
-        "auroc_estimate, 30 layers": lambda: stats.auroc_estimate(layers, labels, groups, seed=0),
+        "auroc_estimate, 30 layers": lambda: stats.auroc_estimate(
+            layers, labels, stats.Design(groups, seed=0)
+        ),
         "auroc_permutation, 30 layers": lambda: stats.auroc_permutation(
             layers, labels, groups, seed=0
         ),
-        "auroc_difference": lambda: stats.auroc_difference(x, layers[1], labels, groups, seed=0),
-        "pearson": lambda: stats.pearson(x, layers[1], groups, seed=0),
-        "spearman": lambda: stats.spearman(x, layers[1], groups, seed=0),
-        "kendall": lambda: stats.kendall(x, layers[1], groups, seed=0),
+        "auroc_difference": lambda: stats.auroc_difference(
+            x, layers[1], labels, stats.Design(groups, seed=0)
+        ),
+        "pearson": lambda: stats.pearson(x, layers[1], stats.Design(groups, seed=0)),
+        "spearman": lambda: stats.spearman(x, layers[1], stats.Design(groups, seed=0)),
+        "kendall": lambda: stats.kendall(x, layers[1], stats.Design(groups, seed=0)),
         "partial_correlation, 4 dummies": lambda: stats.partial_correlation(
-            x, layers[1], kinds, groups, seed=0
+            x, layers[1], kinds, stats.Design(groups, seed=0)
         ),
     }
     seconds = {}
@@ -220,20 +241,22 @@ def timing() -> dict[str, float]:
     return seconds
 
 
-def check(options: argparse.Namespace) -> dict[str, Any]:
-    seeds = range(options.seed, options.seed + options.draws)
-    only, part = options.only.split(","), bool(options.only or options.designs)
-    result: dict[str, Any] = {"draws": options.draws, "n_resamples": RESAMPLES}
-    with ProcessPoolExecutor(options.jobs) as pool:
+def check(
+    draws: int, seed: int, jobs: int, only_names: str, designs: str, groups: Sequence[int]
+) -> dict[str, Any]:
+    seeds = range(seed, seed + draws)
+    only, part = only_names.split(","), bool(only_names or designs)
+    result: dict[str, Any] = {"draws": draws, "n_resamples": RESAMPLES}
+    with ProcessPoolExecutor(jobs) as pool:
         result["coverage"] = [
             row
-            for n_groups in options.groups
+            for n_groups in groups
             for design in DESIGNS
-            if options.designs in design
+            if designs in design
             for row in coverage_rows(
                 {"design": design, "n_groups": n_groups},
                 list(pool.map(partial(one_draw, design, n_groups, only), seeds, chunksize=10)),
-                options.seed,
+                seed,
             )
         ]
         if part:
@@ -244,12 +267,12 @@ def check(options: argparse.Namespace) -> dict[str, Any]:
             for row in coverage_rows(
                 {"design": f"8 scenarios of sd {sd}", "n_groups": 8},
                 list(pool.map(partial(nested_draw, sd), seeds, chunksize=10)),
-                options.seed,
+                seed,
             )
         ]
         alarms = list(pool.map(null_draw, seeds, chunksize=10))
     result["false_alarms"] = {
-        name: share([alarm[name] for alarm in alarms], options.seed).to_dict() for name in alarms[0]
+        name: to_plain(share([alarm[name] for alarm in alarms], seed)) for name in alarms[0]
     }
     return result | {"timing_s": timing()}
 
@@ -268,39 +291,51 @@ def as_text(result: dict[str, Any]) -> str:
         )
     if "nested" in result:
         lines += ["", "false alarms at 5 %"]
-        lines += [f"  {Estimate.from_dict(e)}  {n}" for n, e in result["false_alarms"].items()]
+        lines += [
+            f"  {from_plain(e, Estimate, 'false_alarms')}  {n}"
+            for n, e in result["false_alarms"].items()
+        ]
         lines += ["", "seconds for 10,000 resamples, 200 items"]
         lines += [f"  {seconds:6.2f}  {name}" for name, seconds in result["timing_s"].items()]
     return "\n".join(lines)
 
 
-def arguments(doc: str) -> argparse.ArgumentParser:
-    """What the command line of a check takes."""
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--draws", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    return parser
+DrawsOption = Annotated[int, typer.Option(min=1, metavar="N", help="simulated studies")]
+JobsOption = Annotated[int, typer.Option(min=1, metavar="N", help="processes")]
+FileOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="also write the figures to this JSON file")
+]
+JOBS = min(2, os.cpu_count() or 1)
 
 
-def run(
-    parser: argparse.ArgumentParser,
-    check: Callable[[argparse.Namespace], dict[str, Any]],
-    as_text: Callable[[Any], str],
+def show(
+    result: dict[str, Any], as_text: Callable[[Any], str], out: Path | None, as_json: bool
 ) -> None:
-    """Carries out a check; its figures are shown and kept as asked."""
-    options = parser.parse_args()
-    result = check(options)
-    if options.out:
-        write_json(options.out, result)
-    print(json.dumps(result) if options.json else as_text(result))
+    """A check's figures, shown and kept as asked."""
+    if out:
+        write_json(out, result)
+    print(json.dumps(result) if as_json else as_text(result))
+
+
+def main(
+    draws: DrawsOption = 1000,
+    seed: SeedOption = 0,
+    jobs: JobsOption = JOBS,
+    only: Annotated[
+        str, typer.Option(metavar="LIST", help="figures whose name contains one of these")
+    ] = "",
+    designs: Annotated[
+        str, typer.Option(metavar="NAME", help="designs whose name contains this")
+    ] = "",
+    groups: Annotated[str, typer.Option(metavar="LIST", help="numbers of groups")] = "20,40",
+    out: FileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Do the intervals cover what they should? On data whose truth is known."""
+    with clear_errors("Run it again: nothing is kept."):
+        sizes = [int(n) for n in parse_numbers("--groups", groups)]
+        show(check(draws, seed, jobs, only, designs, sizes), as_text, out, as_json)
 
 
 if __name__ == "__main__":
-    mine = arguments(__doc__ or "")
-    mine.add_argument("--only", default="", help="figures whose name contains one of these")
-    mine.add_argument("--designs", default="", help="designs whose name contains this")
-    mine.add_argument("--groups", type=int, nargs="+", default=[20, 40], help="numbers of groups")
-    run(mine, check, as_text)
+    run_script(main)

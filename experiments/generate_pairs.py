@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from empathy_lens.command_line import clear_errors
+from empathy_lens.cli.shared import clear_errors, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
 AGAIN = "Run the same command to go on; what was paid for is in the journal."
@@ -44,11 +44,11 @@ def main(
 ) -> None:
     """Ask for pairs, check them and write a data set."""
     with clear_errors(AGAIN):
+        from empathy_lens.cli.generation import print_plan, print_run
         from empathy_lens.console import progress_bars
         from empathy_lens.data import load_pairs
-        from empathy_lens.generation.config import DEFAULT_CONFIG, load_config
-        from empathy_lens.generation.report import print_plan, print_run
-        from empathy_lens.generation.run import GenerateOptions, generate, plan_and_price
+        from empathy_lens.pairs.run import GenerateOptions, generate, plan_and_price
+        from empathy_lens.vendors.config import DEFAULT_CONFIG, load_config
 
         chosen = load_config(config or DEFAULT_CONFIG)
         if vendors is not None:
@@ -89,4 +89,4 @@ def _print_json(data: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from empathy_lens.command_line import clear_errors
+from empathy_lens.cli.shared import clear_errors, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data"
@@ -36,20 +36,21 @@ def main(
 
         from rich.console import Console
 
+        from empathy_lens.cli.generation import print_costs
         from empathy_lens.console import progress_bars
         from empathy_lens.data import load_rubric_completions, load_scenarios
         from empathy_lens.files import write_json
-        from empathy_lens.generation.caller import open_caller
-        from empathy_lens.generation.config import DEFAULT_CONFIG, load_config
-        from empathy_lens.generation.judge import (
+        from empathy_lens.pairs.judge import (
             Text,
             agreement,
             estimate_judging,
             judge_texts,
             steered_texts,
         )
-        from empathy_lens.generation.report import print_costs
-        from empathy_lens.generation.write_pairs import cost_summary
+        from empathy_lens.pairs.write_pairs import cost_summary
+        from empathy_lens.results import to_plain
+        from empathy_lens.vendors.caller import open_caller
+        from empathy_lens.vendors.config import DEFAULT_CONFIG, load_config
 
         chosen = load_config(config or DEFAULT_CONFIG)
         vendor, model = chosen.model(judge)
@@ -74,7 +75,7 @@ def main(
         found = agreement(scores, rubric)
         report = {
             "judge": f"{vendor.name}:{model.name}",
-            "agreement": found.to_dict(),
+            "agreement": to_plain(found),
             "scores": [vars(s) for s in scores],
             "costs": costs,
         }
@@ -97,4 +98,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

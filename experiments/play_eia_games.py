@@ -16,15 +16,25 @@ table.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from functools import partial
+from json import dumps
+from typing import TYPE_CHECKING, Annotated, Any
 
-from empathy_lens.command_line import clear_errors
-from empathy_lens.eia import (
+import typer
+
+from empathy_lens.cli.shared import (
+    BackendOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    SeedOption,
+    clear_errors,
+    run_script,
+)
+from empathy_lens.errors import InputError
+from empathy_lens.games import (
     GAMES,
     SCRIPTED,
     Policy,
@@ -34,37 +44,13 @@ from empathy_lens.eia import (
     summarise_scores,
 )
 
+if TYPE_CHECKING:
+    from empathy_lens.games import Choice
+    from empathy_lens.types import HookedModel
+
 PolicyFor = Callable[[str, int], Policy]
 N_TIMED = 6
 """Decisions that are scored again with full passes."""
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see --help\n")
-
-
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    who = parser.add_mutually_exclusive_group(required=True)
-    who.add_argument("--policy", choices=SCRIPTED, help="a scripted player")
-    who.add_argument("--model", help="a language model: embedded, a hub id, a folder")
-    parser.add_argument("--episodes", type=int, help="episodes (20 a game; 100 for a model)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first episode (0)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of a model's choice (1)")
-    parser.add_argument("--generate", action="store_true", help="a model writes its action")
-    parser.add_argument("--calibrated", action="store_true", help="against an empty context")
-    for name in ("backend", "device", "dtype"):
-        parser.add_argument(f"--{name}", default="auto", help="as for run_full_pipeline.py")
-    args = parser.parse_args(argv)
-    least = len(GAMES) if args.model else 1
-    args.episodes = (100 if args.model else 20) if args.episodes is None else args.episodes
-    if args.episodes < least:
-        parser.error(f"--episodes: expected {least} or more, got {args.episodes}")
-    if args.seed < 0:
-        parser.error(f"--seed: expected 0 or more, got {args.seed}")
-    return args
 
 
 def play(name: str, policy_for: PolicyFor, n_episodes: int, seed: int) -> dict[str, Any]:
@@ -72,42 +58,37 @@ def play(name: str, policy_for: PolicyFor, n_episodes: int, seed: int) -> dict[s
     games = {}
     for game_id in GAMES:
         game = new_game(game_id)
-        games[game_id] = summarise_scores(
+        episodes = (
             play_episode(game, policy_for(game_id, s), s, name=name)
             for s in range(seed, seed + n_episodes)
         )
+        games[game_id] = vars(summarise_scores(episodes))
     return games
 
 
-def play_scripted(args: argparse.Namespace) -> dict[str, Any]:
+def play_scripted(policy: str, n_episodes: int, seed: int) -> dict[str, Any]:
     started = time.perf_counter()
-    games = play(
-        args.policy,
-        lambda game_id, seed: scripted_policy(args.policy, game_id, seed),
-        args.episodes,
-        args.seed,
-    )
+    games = play(policy, lambda game_id, s: scripted_policy(policy, game_id, s), n_episodes, seed)
     seconds = round(time.perf_counter() - started, 3)
-    return {"policy": args.policy, "games": games, "seconds": seconds, "ratios": {}}
+    return {"policy": policy, "games": games, "seconds": seconds, "ratios": {}}
 
 
-def play_model(args: argparse.Namespace) -> dict[str, Any]:
+def play_model(
+    name: str, n_episodes: int, seed: int, choice: Choice, load: Callable[[str], HookedModel]
+) -> dict[str, Any]:
     from empathy_lens.console import progress_bars
-    from empathy_lens.eia.decisions import Choice
-    from empathy_lens.eia.full_passes import time_full_passes
-    from empathy_lens.eia.language_model import play_games
-    from empathy_lens.models import load_model
-    from empathy_lens.runs import peak_rss_mb
+    from empathy_lens.games import play_games
+    from empathy_lens.games.language_model import time_full_passes
+    from empathy_lens.study.runs import peak_rss_mb
 
-    choice = Choice("generate" if args.generate else "score", args.temperature, args.calibrated)
     with progress_bars() as console:
-        console.announce(f"loading {args.model}")
-        model = load_model(args.model, backend=args.backend, device=args.device, dtype=args.dtype)
+        console.announce(f"loading {name}")
+        model = load(name)
         console.announce("playing")
         started = time.perf_counter()
-        each, left = divmod(args.episodes, len(GAMES))
+        each, left = divmod(n_episodes, len(GAMES))
         episodes = [
-            (game_id, args.seed + i)
+            (game_id, seed + i)
             for place, game_id in enumerate(GAMES)
             for i in range(each + (place < left))
         ]
@@ -115,23 +96,23 @@ def play_model(args: argparse.Namespace) -> dict[str, Any]:
             model,
             episodes,
             choice=choice,
-            seed=args.seed,
-            name=args.model,
+            seed=seed,
+            name=name,
             progress=console.progress("episodes"),
         )
         seconds = time.perf_counter() - started
         ratios = {}
         if choice.how == "score" and not choice.calibrated:
             console.announce(f"timing full passes on {N_TIMED} decisions")
-            full = time_full_passes(model, done, n=N_TIMED, seed=args.seed)
+            full = time_full_passes(model, done, n=N_TIMED, seed=seed)
             ratios["full_passes"] = round(
                 full.seconds_per_decision * len(done.decisions) / seconds, 2
             )
             ratios["max_abs_score_diff"] = full.max_abs_diff
     return {
-        "policy": args.model,
+        "policy": name,
         "games": {
-            game_id: summarise_scores(e for e in done.episodes if e.game_id == game_id)
+            game_id: vars(summarise_scores(e for e in done.episodes if e.game_id == game_id))
             for game_id in GAMES
         },
         "seconds": round(seconds, 3),
@@ -144,19 +125,54 @@ def play_model(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse(argv)
-    with clear_errors():
-        out = play_model(args) if args.model else play_scripted(args)
-    if args.json:
-        print(json.dumps(out, indent=2))
-        return 0
+def main(
+    policy: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"a scripted player: {', '.join(SCRIPTED)}")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="embedded, a hub id or a folder")
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(metavar="N", help="20 a game; 100 in all for a model")
+    ] = None,
+    seed: SeedOption = 0,
+    temperature: Annotated[float, typer.Option(metavar="X", help="of a model's choice")] = 1.0,
+    generate: Annotated[bool, typer.Option("--generate", help="a model writes its action")] = False,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="against an empty context")
+    ] = False,
+    backend: BackendOption = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """What do players score in the five Empathy-in-Action games?"""
+    with clear_errors("Run it again: nothing is kept."):
+        if (policy is None) == (model is None):
+            raise InputError("expected either --policy or --model; see --help")
+        if policy is not None and policy not in SCRIPTED:
+            raise InputError(f"--policy: expected one of {', '.join(SCRIPTED)}, got {policy!r}")
+        least = len(GAMES) if model else 1
+        n_episodes = (100 if model else 20) if episodes is None else episodes
+        if n_episodes < least:
+            raise InputError(f"--episodes: expected {least} or more, got {n_episodes}")
+        if model is None:
+            out = play_scripted(str(policy), n_episodes, seed)
+        else:
+            from empathy_lens.games import Choice
+            from empathy_lens.models import load_model
+
+            choice = Choice("generate" if generate else "score", temperature, calibrated)
+            load = partial(load_model, backend=backend, device=device, dtype=dtype)
+            out = play_model(model, n_episodes, seed, choice, load)
+    if json:
+        print(dumps(out, indent=2))
+        return
     for game_id, result in out["games"].items():
         print(f"{game_id:14} mean {result['mean_score']:.2f}  scores {result['counts']}")
     for name, ratio in out["ratios"].items():
         print(f"{name}: {ratio:.3g}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

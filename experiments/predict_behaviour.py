@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from empathy_lens.command_line import clear_errors, parse_numbers
+from empathy_lens.cli.shared import clear_errors, parse_numbers, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,19 +49,23 @@ def main(
 ) -> None:
     """Play, predict, and write the results into the run's folder."""
     with clear_errors():
-        from empathy_lens.artifacts import load_directions
         from empathy_lens.console import progress_bars
-        from empathy_lens.eia import GAMES
-        from empathy_lens.eia.behaviour import assignments, on_policy_result
-        from empathy_lens.eia.decisions import Choice
-        from empathy_lens.eia.steered_play import conditions, steered_play_result
+        from empathy_lens.directions.store import load_directions
         from empathy_lens.errors import InputError
         from empathy_lens.files import read_json, write_json
+        from empathy_lens.games import (
+            GAMES,
+            Choice,
+            assignments,
+            conditions,
+            on_policy_result,
+            steered_play_result,
+        )
         from empathy_lens.models import load_model
-        from empathy_lens.runs import Run, folder_name
+        from empathy_lens.results import to_plain, write_result
         from empathy_lens.study.own_play import play_under_instructions, play_under_steering
-        from empathy_lens.views.tokens_html import token_view
-        from empathy_lens.views.write import write_report
+        from empathy_lens.study.runs import Run, folder_name
+        from empathy_lens.views import token_view, write_report
 
         folder = run or ROOT / "results" / folder_name(model)
         if not (folder / "directions.safetensors").is_file():
@@ -88,15 +92,15 @@ def main(
             )
             console.announce("intervals")
             result = on_policy_result(play, plan, directions, choice, seed=seed)
-            write_json(folder / "on_policy.json", result)
+            write_result(folder / "on_policy.json", result)
             correlation = folder / "eia_correlation.json"
             beside = read_json(correlation) if correlation.is_file() else {}
-            write_json(correlation, beside | {"on_policy": result})
+            write_json(correlation, beside | {"on_policy": to_plain(result)})
             for game_id in list(GAMES)[:transcripts]:
                 episode, text = play.transcript(game_id)
                 view = token_view(loaded, text, directions)
                 view.save(folder / "transcripts" / f"{game_id}-{episode.seed}.html")
-            out: dict[str, Any] = {"on_policy": result}
+            out: dict[str, object] = {"on_policy": to_plain(result)}
             if steer:
                 layer = read_json(folder / "validation_auroc.json")["selected_layer"]
                 steered = [(g, seed + i) for i in range(steer_episodes) for g in GAMES]
@@ -110,17 +114,18 @@ def main(
                     seed=seed,
                     progress=console.progress,
                 )
-                out["steered_play"] = steered_play_result(
+                moved = steered_play_result(
                     directions[layer], steered, controls, outcomes, seed=seed
                 )
-                write_json(folder / "steered_play.json", out["steered_play"])
+                write_result(folder / "steered_play.json", moved)
+                out["steered_play"] = to_plain(moved)
             console.announce("report")
             write_report(folder)
         if as_json:
             print(json.dumps(out, indent=2))
         else:
-            print(f"{result['finding']} Results: {folder / 'on_policy.json'}")
+            print(f"{result.finding} Results: {folder / 'on_policy.json'}")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -11,70 +11,103 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from empathy_lens.command_line import clear_errors
+from empathy_lens.cli.shared import (
+    BackendOption,
+    DeviceOption,
+    DtypeOption,
+    LayersOption,
+    ModelOption,
+    OutOption,
+    ResumeOption,
+    RevisionOption,
+    SeedOption,
+    clear_errors,
+    run_script,
+)
 
 if TYPE_CHECKING:
     from empathy_lens.study import DataFiles
 
-Backend = Literal["auto", "hooked", "bridge"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(
-    model: Annotated[str, typer.Option(help="embedded, embedded:smollm2, a hub id, a folder")] = (
-        "embedded"
-    ),
-    backend: Annotated[Backend, typer.Option()] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32")] = "auto",
-    revision: Annotated[str | None, typer.Option(help="revision of a hub model")] = None,
-    pairs_train: Annotated[Path | None, typer.Option(help="pairs to learn from (JSONL)")] = None,
-    pairs_test: Annotated[Path | None, typer.Option(help="pairs to test on (JSONL)")] = None,
-    layers: Annotated[str, typer.Option(help='"all" or numbers such as 8,12,16')] = "all",
-    out: Annotated[Path | None, typer.Option(help="folder of the run")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    model: ModelOption = "embedded",
+    backend: BackendOption = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
+    pairs_train: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="pairs to learn from (JSONL)", rich_help_panel="Data"),
+    ] = None,
+    pairs_test: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="pairs to test on (JSONL)", rich_help_panel="Data"),
+    ] = None,
+    layers: LayersOption = "all",
+    out: OutOption = None,
+    seed: SeedOption = 0,
     with_generation: Annotated[
         bool,
         typer.Option(
-            "--generate/--skip-generation", help="ask APIs for more pairs, or use those on disk"
+            "--generate/--skip-generation",
+            help="ask APIs for more pairs",
+            rich_help_panel="Pairs from APIs",
         ),
     ] = False,
     generation_config: Annotated[
-        Path | None, typer.Option(help="vendors, prices and limits for --generate (TOML)")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="vendors, prices, limits (TOML)", rich_help_panel="Pairs from APIs"
+        ),
     ] = None,
-    generation_out: Annotated[Path, typer.Option(help="folder of --generate")] = (
-        ROOT / "results" / "generated"
-    ),
-    n_generated: Annotated[int, typer.Option(help="pairs that --generate asks for")] = 90,
+    generation_out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="folder of --generate",
+            show_default="results/generated",
+            rich_help_panel="Pairs from APIs",
+        ),
+    ] = ROOT / "results" / "generated",
+    n_generated: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="pairs that --generate asks for", rich_help_panel="Pairs from APIs"
+        ),
+    ] = 90,
     max_cost: Annotated[
-        float | None, typer.Option(help="US dollars that --generate may spend, over all runs")
+        float | None,
+        typer.Option(
+            metavar="USD", help="most to spend, over all runs", rich_help_panel="Pairs from APIs"
+        ),
     ] = None,
     embedding: Annotated[
-        str, typer.Option(help="sentence embedding among the word baselines: none or minilm")
+        str,
+        typer.Option(
+            metavar="NAME", help="sentence embedding: none or minilm", rich_help_panel="Run"
+        ),
     ] = "none",
-    skip_steering: Annotated[bool, typer.Option("--skip-steering")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="skip finished stages")] = False,
+    skip_steering: Annotated[
+        bool, typer.Option("--skip-steering", help="leave it out", rich_help_panel="Run")
+    ] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Run the study and write its folder."""
     start = time.perf_counter()
     with clear_errors():
         from empathy_lens.console import criteria_table, progress_bars
         from empathy_lens.errors import InputError
-        from empathy_lens.runs import Run, folder_name
-        from empathy_lens.study import (
-            DataFiles,
-            StudyOptions,
-            parse_layers,
-            run_study,
-            summarise,
-        )
-        from empathy_lens.views.write import write_report
+        from empathy_lens.study import DataFiles, StudyOptions, parse_layers, run_study, summarise
+        from empathy_lens.study.runs import Run, folder_name
+        from empathy_lens.views import write_report
 
-        shipped = DataFiles.shipped(ROOT / "data")
+        shipped = DataFiles.shipped()
         chosen = {"pairs_train": pairs_train, "pairs_test": pairs_test}
         if with_generation:
             if pairs_train or pairs_test:
@@ -116,16 +149,16 @@ def generated_pairs(
     seed: int,
 ) -> dict[str, Path | None]:
     """Generated and shipped pairs together; the shipped ones alone where there are no keys."""
+    from empathy_lens.cli.generation import print_run
     from empathy_lens.console import progress_bars
     from empathy_lens.data import load_pairs
-    from empathy_lens.generation.config import DEFAULT_CONFIG, MissingKeysError, load_config
-    from empathy_lens.generation.report import print_run
-    from empathy_lens.generation.run import GenerateOptions, generate
+    from empathy_lens.pairs.run import GenerateOptions, generate
+    from empathy_lens.vendors.config import DEFAULT_CONFIG, MissingKeysError, load_config
 
     sides = (load_pairs(shipped.pairs_train), load_pairs(shipped.pairs_test))
     options = GenerateOptions(
         config=load_config(config or DEFAULT_CONFIG),
-        scenarios=shipped.scenarios,
+        scenarios=shipped.need("scenarios"),
         out=out,
         n_pairs=n_pairs,
         seed=seed,
@@ -144,4 +177,4 @@ def generated_pairs(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

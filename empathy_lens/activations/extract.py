@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from ..data import data_hash
+from ..engine import (
+    BATCH_TOKENS,
+    PaddingSide,
+    Precision,
+    PrecisionChoice,
+    Settings,
+    check_precision,
+    choose_precision,
+    computed_provenance,
+    encode,
+    read_texts,
+    resolve_layers,
+    unmeasured,
+)
 from ..errors import InputError
-from ..tokens import EncodedText, encode
 from ..types import (
     Activations,
+    Concept,
     ContrastivePair,
     HookedModel,
     Pooling,
     Progress,
     RubricCompletion,
     Site,
+    UnpairedTexts,
 )
-from .cache import read_cached
-from .engine import BATCH_TOKENS, PaddingSide, Settings, read_texts, resolve_layers
-from .precision import (
-    Precision,
-    PrecisionChoice,
-    check_precision,
-    choose_precision,
-    computed_provenance,
-    unmeasured,
-)
+from .shards import read_cached
 
 __all__ = ["extract_activations", "extract_completions", "extract_poolings", "precision_for"]
 
@@ -42,7 +46,7 @@ PARITY_PAIRS = 12
 
 def extract_activations(
     model: HookedModel,
-    pairs: Sequence[ContrastivePair],
+    pairs: Sequence[ContrastivePair] | UnpairedTexts,
     *,
     layers: Sequence[int] | Literal["all"] = "all",
     pooling: Pooling = "mean",
@@ -54,6 +58,8 @@ def extract_activations(
     progress: Progress | None = None,
 ) -> Activations:
     """Pooled ``resid_post`` of both sides of every pair, positive before negative.
+
+    Unpaired texts (``pairs_from(..., paired=False)``) give all positive ones, then all negative.
 
     Only completion tokens are pooled: never BOS, the prompt or pads.
 
@@ -93,7 +99,7 @@ def extract_activations(
 
 def extract_poolings(
     model: HookedModel,
-    pairs: Sequence[ContrastivePair],
+    pairs: Sequence[ContrastivePair] | UnpairedTexts,
     *,
     poolings: Sequence[Pooling] = ("mean", "last"),
     layers: Sequence[int] | Literal["all"] = "all",
@@ -105,20 +111,17 @@ def extract_poolings(
     progress: Progress | None = None,
 ) -> dict[Pooling, Activations]:
     """:func:`extract_activations` under several poolings, by one pass over the texts."""
-    if not pairs:
-        raise InputError("expected at least one pair, got none")
+    texts = _texts_of(pairs)
     chosen = resolve_layers(model, layers)
     settings = Settings(chosen, tuple(poolings), batch_tokens, padding_side, share_prompts)
     settings = replace(settings, precision=precision_for(model, pairs, settings, precision).used)
     return _activations(
         model,
-        [encode(model, side, p.prompt) for p in pairs for side in (p.positive, p.negative)],
+        texts,
         settings,
-        labels=torch.tensor([True, False] * len(pairs)),
-        ids=[p.pair_id for p in pairs for _ in range(2)],
-        scenarios=[p.scenario_id for p in pairs for _ in range(2)],
-        groups=[p.group for p in pairs for _ in range(2)],
         data=data_hash(pairs),
+        concept=pairs.concept if isinstance(pairs, UnpairedTexts) else pairs[0].concept,
+        paired=not isinstance(pairs, UnpairedTexts),
         cache=cache,
         progress=progress,
     )
@@ -139,13 +142,14 @@ def extract_completions(
         raise InputError("expected at least one completion, got none")
     return _activations(
         model,
-        [encode(model, c.text, c.prompt) for c in completions],
+        [
+            _Text(c.text, c.prompt, c.score == 2, c.completion_id, c.scenario_id, c.group)
+            for c in completions
+        ],
         Settings(resolve_layers(model, layers), (pooling,), batch_tokens),
-        labels=torch.tensor([c.score == 2 for c in completions]),
-        ids=[c.completion_id for c in completions],
-        scenarios=[c.scenario_id for c in completions],
-        groups=[c.group for c in completions],
         data=data_hash(completions),
+        concept=Concept(),
+        paired=False,
         cache=cache,
         progress=progress,
     )[pooling]
@@ -153,14 +157,14 @@ def extract_completions(
 
 def precision_for(
     model: HookedModel,
-    pairs: Sequence[ContrastivePair],
+    pairs: Sequence[ContrastivePair] | UnpairedTexts,
     settings: Settings,
     precision: Precision = "auto",
 ) -> PrecisionChoice:
-    """What to compute the pairs in: as asked, or for ``auto`` as some of them, read twice, say.
+    """The precision to compute the pairs in: the one asked for, or for ``auto`` the one that fits.
 
-    The pairs of the check are spread evenly over all. Raises InputError as
-    :func:`extract_activations` does.
+    ``auto`` reads some pairs, spread evenly over all, in both precisions and takes bfloat16 where
+    the directions agree. Raises InputError as :func:`extract_activations` does.
     """
     check_precision(model, precision)
     if precision != "auto":
@@ -168,30 +172,64 @@ def precision_for(
     without = unmeasured(model)
     if without is not None:
         return without
-    some = pairs[:: max(1, len(pairs) // PARITY_PAIRS)]
-    encoded = [encode(model, side, p.prompt) for p in some for side in (p.positive, p.negative)]
+    texts = _texts_of(pairs)
+    sides = [t for t in texts if t.positive], [t for t in texts if not t.positive]
+    step = max(1, len(texts) // 2 // PARITY_PAIRS)
+    some = [t for side in sides for t in side[::step]]
+    encoded = [encode(model, t.text, t.prompt) for t in some]
     pooling = settings.poolings[0]
     own, low = (
         read_texts(model, encoded, replace(settings, precision=used))[pooling]
         for used in ("model", "bfloat16")
     )
-    return choose_precision(own, low, torch.tensor([True, False] * len(some)))
+    return choose_precision(own, low, torch.tensor([t.positive for t in some]))
+
+
+class _Text(NamedTuple):
+    """One text to read, and what it belongs to."""
+
+    text: str
+    prompt: str
+    positive: bool
+    pair_id: str
+    scenario_id: str
+    group: str
+
+
+def _texts_of(pairs: Sequence[ContrastivePair] | UnpairedTexts) -> list[_Text]:
+    """Both sides of each pair in turn; of unpaired texts each by itself."""
+    if isinstance(pairs, UnpairedTexts):
+        sides = ((True, pairs.positive), (False, pairs.negative))
+        named = [
+            (text, positive, f"{'positive' if positive else 'negative'}-{i}")
+            for positive, texts in sides
+            for i, text in enumerate(texts)
+        ]
+        return [_Text(text, "", positive, name, "", name) for text, positive, name in named]
+    if not pairs:
+        raise InputError("expected at least one pair, got none")
+    concepts = {p.concept.name for p in pairs}
+    if len(concepts) > 1:
+        raise InputError(f"expected pairs of one concept, got {sorted(concepts)}")
+    return [
+        _Text(text, p.prompt, positive, p.pair_id, p.scenario_id, p.group)
+        for p in pairs
+        for positive, text in ((True, p.positive), (False, p.negative))
+    ]
 
 
 def _activations(
     model: HookedModel,
-    encoded: Sequence[EncodedText],
+    texts: Sequence[_Text],
     settings: Settings,
     *,
-    labels: Bool[Tensor, "item"],
-    ids: Sequence[str],
-    scenarios: Sequence[str],
-    groups: Sequence[str],
     data: str,
+    concept: Concept,
+    paired: bool,
     cache: str | Path | None,
     progress: Progress | None,
 ) -> dict[Pooling, Activations]:
-    values: Mapping[Pooling, Float[Tensor, "item layer d_model"]]
+    encoded = [encode(model, t.text, t.prompt) for t in texts]
     if cache is None:
         values = read_texts(model, encoded, settings, progress)
     else:
@@ -200,13 +238,15 @@ def _activations(
         pooling: Activations(
             values=values[pooling],
             sites=tuple(Site(layer) for layer in settings.layers),
-            labels=labels,
-            pair_ids=tuple(ids),
-            scenario_ids=tuple(scenarios),
-            groups=tuple(groups),
+            labels=torch.tensor([t.positive for t in texts]),
+            pair_ids=tuple(t.pair_id for t in texts),
+            scenario_ids=tuple(t.scenario_id for t in texts),
+            groups=tuple(t.group for t in texts),
             n_tokens=tuple(e.n_completion for e in encoded),
             pooling=pooling,
             provenance=computed_provenance(model, settings.precision).with_data(data),
+            concept=concept,
+            paired=paired,
         )
         for pooling in settings.poolings
     }

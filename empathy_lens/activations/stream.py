@@ -9,29 +9,73 @@ a store that was interrupted and gone on with has the bytes of one that was not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..engine import (
+    BATCH_TOKENS,
+    Settings,
+    check_precision,
+    computed_provenance,
+    encode,
+    pooled_batches,
+    resolve_layers,
+)
 from ..errors import InputError
-from ..files import read_json, write_json
-from ..runs import input_hash
-from ..tokens import encode
+from ..files import input_hash, read_json
+from ..results import from_plain, write_result
 from ..types import HookedModel, Pooling, Provenance, Site
-from .engine import BATCH_TOKENS, Settings, pooled_batches, resolve_layers
-from .precision import check_precision, computed_provenance
 from .shards import check_unhooked, read_shard, write_shard
 
 __all__ = ["ActivationStore", "open_store", "stream_activations"]
 
 Text = tuple[str, str]
 WINDOW = 512
-FORMAT = 1
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class MadeWith:
+    """What every shard of a store was computed with."""
+
+    provenance: Provenance
+    layers: tuple[int, ...]
+    pooling: Pooling
+    batch_tokens: int
+    window: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of the store; ``texts`` is the hash of the texts it was made of."""
+
+    file: str
+    n_texts: int
+    texts: str
+
+
+@dataclass(frozen=True)
+class StoreIndex:
+    """``index.json`` of a store."""
+
+    format: Literal[1]
+    made_with: MadeWith
+    shards: tuple[Shard, ...]
+    complete: bool
+
+
+@dataclass(frozen=True)
+class StreamNote:
+    """What a shard of a store says of itself."""
+
+    sites: tuple[Site, ...]
+    pooling: Pooling
 
 
 @dataclass(frozen=True)
@@ -52,7 +96,7 @@ class ActivationStore:
     def __iter__(self) -> Iterator[Float[Tensor, "item layer d_model"]]:
         """The shards' values, in float32. Raises InputError for a shard that is damaged."""
         for name in self.shards:
-            yield read_shard(self.folder / name)[0]["values"]
+            yield read_shard(self.folder / name)["values"]
 
     def at(self, layer: int) -> Float[Tensor, "item d_model"]:
         """All texts at one layer. Raises InputError for a layer that was not extracted."""
@@ -64,29 +108,27 @@ class ActivationStore:
 
     def n_tokens(self) -> Int[Tensor, "item"]:
         """How many tokens were pooled in each text."""
-        return torch.cat([read_shard(self.folder / n)[0]["n_tokens"] for n in self.shards])
+        return torch.cat([read_shard(self.folder / n)["n_tokens"] for n in self.shards])
 
 
 def open_store(folder: str | Path) -> ActivationStore:
     """A store to read from. Raises InputError where the folder is none or lacks a shard."""
     folder = Path(folder)
-    index = read_json(folder / "index.json")
-    _check_format(folder, index)
-    missing = [s["file"] for s in index["shards"] if not (folder / s["file"]).is_file()]
+    index = _read_index(folder)
+    missing = [shard.file for shard in index.shards if not (folder / shard.file).is_file()]
     if missing:
         raise InputError(
             f"{folder}: the store lacks {', '.join(missing[:3])} which its index lists; run the "
             "extraction again with the same texts to make it anew"
         )
-    made = index["made_with"]
     return ActivationStore(
         folder=folder,
-        sites=tuple(Site(layer) for layer in made["layers"]),
-        pooling=made["pooling"],
-        provenance=Provenance(**made["provenance"]),
-        shards=tuple(s["file"] for s in index["shards"]),
-        n_texts=sum(s["n_texts"] for s in index["shards"]),
-        complete=index["complete"],
+        sites=tuple(Site(layer) for layer in index.made_with.layers),
+        pooling=index.made_with.pooling,
+        provenance=index.made_with.provenance,
+        shards=tuple(shard.file for shard in index.shards),
+        n_texts=sum(shard.n_texts for shard in index.shards),
+        complete=index.complete,
     )
 
 
@@ -134,81 +176,70 @@ def stream_activations(
     settings = Settings(
         resolve_layers(model, layers), (pooling,), batch_tokens, precision=precision
     )
-    index = _begun(folder, _made_with(model, settings, window))
+    provenance = computed_provenance(model, precision)
+    index = _begun(folder, MadeWith(provenance, settings.layers, pooling, batch_tokens, window))
     done, number, source = 0, 0, iter(texts)
     while some := list(islice(source, window)):
-        fingerprint = input_hash(some)
-        known = index["shards"][number] if number < len(index["shards"]) else None
-        if known is not None and known["texts"] != fingerprint:
+        shard = Shard(f"shard-{number:05d}.safetensors", len(some), input_hash(some))
+        known = index.shards[number] if number < len(index.shards) else None
+        if known is not None and known.texts != shard.texts:
             raise InputError(
                 f"{folder}: texts {done} to {done + len(some) - 1} are not those that "
-                f"{known['file']} was made of; give the same texts in the same order, or choose "
+                f"{known.file} was made of; give the same texts in the same order, or choose "
                 "another folder"
             )
-        name = f"shard-{number:05d}.safetensors"
-        if known is None or not (folder / name).is_file():
+        if known is None or not (folder / shard.file).is_file():
             _read_window(model, some, settings, folder, number, done)
             if known is None:
-                shard = {"file": name, "n_texts": len(some), "texts": fingerprint}
-                index["shards"].append(shard)
-                index["complete"] = False
-                write_json(folder / "index.json", index)
+                index = replace(index, shards=(*index.shards, shard), complete=False)
+                write_result(folder / INDEX, index)
         _remove_parts(folder, number)
         done, number = done + len(some), number + 1
         if progress is not None:
             progress(done)
-    if number < len(index["shards"]):
+    if number < len(index.shards):
         raise InputError(
             f"{folder}: the store was made of more texts than the {done} given; give all of them, "
             "or choose another folder"
         )
-    index["complete"] = True
-    write_json(folder / "index.json", index)
+    write_result(folder / INDEX, replace(index, complete=True))
     if (folder / "parts").is_dir():
         (folder / "parts").rmdir()
     return open_store(folder)
 
 
-def _made_with(model: HookedModel, settings: Settings, window: int) -> dict[str, Any]:
-    return {
-        "provenance": computed_provenance(model, settings.precision).to_dict(),
-        "layers": list(settings.layers),
-        "pooling": settings.poolings[0],
-        "batch_tokens": settings.batch_tokens,
-        "window": window,
-    }
-
-
-def _begun(folder: Path, made_with: dict[str, Any]) -> dict[str, Any]:
+def _begun(folder: Path, made_with: MadeWith) -> StoreIndex:
     """The folder's index, new or of an earlier run. Raises InputError where that differs."""
     # What a kill left half-written is of no use to anyone.
     for left in (*folder.glob(".*.part"), *folder.glob("parts/.*.part")):
         left.unlink()
-    path = folder / "index.json"
-    if not path.is_file():
-        index = {"format": FORMAT, "made_with": made_with, "shards": [], "complete": False}
-        write_json(path, index)
+    if not (folder / INDEX).is_file():
+        index = StoreIndex(1, made_with, (), False)
+        write_result(folder / INDEX, index)
         return index
-    index = read_json(path)
-    _check_format(folder, index)
+    index = _read_index(folder)
+    before = index.made_with
     for where, old, new in (
-        ("", index["made_with"], made_with),
-        ("model: ", index["made_with"]["provenance"], made_with["provenance"]),
+        ("", before, replace(made_with, provenance=before.provenance)),
+        ("model: ", before.provenance, made_with.provenance),
     ):
-        differs = [k for k in new if k != "provenance" and old.get(k) != new[k]]
-        if differs:
-            key = differs[0]
-            raise InputError(
-                f"{folder} holds a store made with another {where}{key} ({old.get(key)!r}, now "
-                f"{new[key]!r}); use what it was made with, or choose another folder"
-            )
-    return dict(index)
+        for field in fields(new):
+            was, now = getattr(old, field.name), getattr(new, field.name)
+            if was != now:
+                raise InputError(
+                    f"{folder} holds a store made with another {where}{field.name} ({was!r}, now "
+                    f"{now!r}); use what it was made with, or choose another folder"
+                )
+    return index
 
 
-def _check_format(folder: Path, index: Any) -> None:
-    keys = {"format", "made_with", "shards", "complete"}
-    if not isinstance(index, dict) or not keys <= index.keys() or index["format"] != FORMAT:
-        raise InputError(f"{folder}/index.json: expected the index of an activation store")
+def _read_index(folder: Path) -> StoreIndex:
+    path = folder / INDEX
+    data = read_json(path)
+    try:
+        return from_plain(data, StoreIndex, str(path))
+    except InputError as error:
+        raise InputError(f"{path}: expected the index of an activation store; {error}") from None
 
 
 def _read_window(
@@ -222,22 +253,22 @@ def _read_window(
     """Computes what no part holds yet and joins the parts to the window's shard."""
     encoded = [encode(model, text, prompt) for prompt, text in texts]
     pooling = settings.poolings[0]
-    values = torch.empty((len(encoded), len(settings.layers), int(model.cfg.d_model)))
+    values = torch.empty((len(encoded), len(settings.layers), model.cfg.d_model))
     finished = 0
     while (path := _part(folder, number, finished)).is_file():
-        part, _ = read_shard(path)
+        part = read_shard(path)
         values[part["rows"]] = part["values"]
         finished += 1
     called = range(first, first + len(texts))
     passes = pooled_batches(model, encoded, settings, skip=finished, called=called)
     for k, (rows, pooled) in enumerate(passes, start=finished):
         at = torch.tensor(rows)
-        write_shard(_part(folder, number, k), {"rows": at, "values": pooled[pooling]}, {})
+        write_shard(_part(folder, number, k), {"rows": at, "values": pooled[pooling]})
         values[at] = pooled[pooling]
     write_shard(
         folder / f"shard-{number:05d}.safetensors",
         {"values": values, "n_tokens": torch.tensor([e.n_completion for e in encoded])},
-        {"sites": [asdict(Site(layer)) for layer in settings.layers], "pooling": pooling},
+        StreamNote(tuple(Site(layer) for layer in settings.layers), pooling),
     )
 
 

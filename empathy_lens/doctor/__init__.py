@@ -1,8 +1,15 @@
-"""What this machine will do with a model, and whether a loaded one computes what it should."""
+"""What this machine will do with a model, and whether a loaded one computes what it should.
 
-from .checks import Check, Status, worst
+In go a model's name, backend, device and dtype; out comes an :class:`Examination`: checks, each
+with its figure, bound and remedy, the memory needed, and the largest ``resid_post`` by layer.
+
+>>> examine("google/gemma-2-9b-it", device="mps", run=False).status
+'ok'
+"""
+
 from .examine import Examination, examine
-from .memory import MemoryNeed, memory_need, memory_table
+from .known_models import memory_table
+from .machine import Check, MemoryNeed, Status, memory_need, worst
 from .parity import Reference, hub_reference, model_checks
 
 __all__ = [

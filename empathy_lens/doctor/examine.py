@@ -5,28 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import psutil
 import torch
 
-from ..embedded import EMBEDDED_MODELS
 from ..errors import ModelError
-from ..models import HOOKED_AVAILABLE, Backend, load_model, resolve_device, resolve_dtype
+from ..models import (
+    EMBEDDED_MODELS,
+    HOOKED_AVAILABLE,
+    Backend,
+    HubConfig,
+    ModelSource,
+    embedded_key,
+    load_model,
+    locate_model,
+    resolve_device,
+    resolve_dtype,
+)
 from ..models.checkpoint import find_checkpoint, is_downloaded, open_checkpoint
 from ..models.hooked import hooked_config
-from ..models.source import ModelSource, embedded_key, locate_model
-from .checks import Check, Status, worst
-from .known_models import known_config
-from .machine import machine_checks
-from .memory import (
+from .known_models import KnownNeed, known_config, memory_table, model_config
+from .machine import (
+    Check,
     MemoryNeed,
+    Status,
     disk_check,
     gigabytes,
+    machine_checks,
     memory_check,
     memory_need,
-    memory_table,
-    model_config,
+    worst,
 )
 from .parity import Reference, hub_reference, model_checks, release, residual_maxima
 
@@ -35,28 +43,16 @@ __all__ = ["Examination", "examine"]
 
 @dataclass(frozen=True)
 class Examination:
-    """All checks, the model's need, and the largest |resid_post| of each layer if it was run.
+    """All checks with the gravest status, the model's need, and the largest |resid_post| by layer.
 
     Without a model, ``memory_table`` has the need of well-known ones.
     """
 
+    status: Status
     checks: tuple[Check, ...]
     need: MemoryNeed | None = None
     resid_post_max: tuple[float, ...] = ()
-    memory_table: tuple[dict[str, Any], ...] = ()
-
-    @property
-    def status(self) -> Status:
-        return worst(self.checks)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "status": self.status,
-            "checks": [check.to_dict() for check in self.checks],
-            "need": None if self.need is None else self.need.to_dict(),
-            "resid_post_max": list(self.resid_post_max),
-            "memory_table": list(self.memory_table),
-        }
+    memory_table: tuple[KnownNeed, ...] = ()
 
 
 def examine(
@@ -76,7 +72,7 @@ def examine(
     """
     checks = machine_checks()
     if name is None:
-        return Examination(tuple(checks), memory_table=tuple(memory_table()))
+        return Examination(worst(checks), tuple(checks), memory_table=tuple(memory_table()))
     on = resolve_device(device)
     resolve_dtype(dtype, on)  # Refuses what cannot be, before anything is looked for.
     key = embedded_key(name)
@@ -92,7 +88,7 @@ def examine(
             checks.append(check)
         except ModelError as error:
             checks.append(Check("configuration", "fail", str(error), "", _remedy(source)))
-            return Examination(tuple(checks))
+            return Examination(worst(checks), tuple(checks))
     precision = resolve_dtype(dtype, on, config.model_type)
     need = memory_need(config, precision)
     checks.append(_backend_check(source, config, backend))
@@ -114,10 +110,10 @@ def examine(
             checks += found
         except ModelError as error:
             checks.append(Check("load", "fail", str(error)))
-    return Examination(tuple(checks), need, maxima)
+    return Examination(worst(checks), tuple(checks), need, maxima)
 
 
-def _backend_check(source: ModelSource, config: Any, backend: Backend) -> Check:
+def _backend_check(source: ModelSource, config: HubConfig, backend: Backend) -> Check:
     """Which class the model becomes, found out without its weights."""
     if backend == "bridge" or not HOOKED_AVAILABLE:
         return Check("backend", "ok", "TransformerBridge")

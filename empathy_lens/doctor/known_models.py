@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-__all__ = ["KNOWN_MODELS", "known_config"]
+import torch
+
+from ..errors import ModelError
+from ..models import HubConfig, ModelSource, load_hub_config
+from .machine import Check, memory_need
+
+__all__ = ["KNOWN_MODELS", "KnownNeed", "known_config", "memory_table", "model_config"]
 
 GEMMA_2_2B = {
     "model_type": "gemma2",
@@ -24,7 +30,7 @@ GEMMA_2_9B = GEMMA_2_2B | {
     "num_attention_heads": 16,
     "num_key_value_heads": 8,
 }
-KNOWN_MODELS: dict[str, dict[str, Any]] = {
+KNOWN_MODELS: dict[str, dict[str, object]] = {
     "google/gemma-2-9b-it": GEMMA_2_9B | {"dtype": "bfloat16"},
     "google/gemma-2-9b": GEMMA_2_9B | {"dtype": "float32"},
     "google/gemma-2-2b-it": GEMMA_2_2B | {"dtype": "bfloat16"},
@@ -89,9 +95,60 @@ KNOWN_MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-def known_config(hub_id: str) -> Any:
+def known_config(hub_id: str) -> HubConfig:
     """The configuration of a model in the table, as far as memory depends on it."""
     from transformers import AutoConfig
 
     sizes = dict(KNOWN_MODELS[hub_id])
     return AutoConfig.for_model(sizes.pop("model_type"), **sizes)
+
+
+def model_config(source: ModelSource) -> tuple[HubConfig, Check]:
+    """A model's configuration, and a check that says where it is from.
+
+    Of a hub model only the configuration is downloaded; for a well-known one that is out of
+    reach or gated, the built-in sizes do. Raises ModelError where there are none.
+    """
+    try:
+        config = load_hub_config(source)
+    except ModelError as error:
+        if source.local or source.hub_id not in KNOWN_MODELS:
+            raise
+        config = known_config(source.hub_id)
+        figure = f"{config.model_type}, built-in sizes"
+        return config, Check("configuration", "warn", figure, remedy=str(error))
+    return config, Check("configuration", "ok", f"{config.model_type}, its config.json")
+
+
+@dataclass(frozen=True)
+class KnownNeed:
+    """A row of the table of well-known models: memory and download in bytes."""
+
+    model: str
+    parameters: int
+    download: int
+    stored: str
+    weights_16_bits: int
+    weights_float32: int
+    working: int
+    source: str = "computed"
+
+
+def memory_table() -> list[KnownNeed]:
+    """The need of the models that are named in the documentation, in 16 and in 32 bits."""
+    rows = []
+    for hub_id in KNOWN_MODELS:
+        need = memory_need(known_config(hub_id), torch.bfloat16)
+        float32 = need.parameters * torch.float32.itemsize
+        rows.append(
+            KnownNeed(
+                hub_id,
+                need.parameters,
+                need.download,
+                need.stored,
+                need.weights,
+                float32,
+                need.working,
+            )
+        )
+    return rows

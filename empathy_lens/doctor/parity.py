@@ -10,7 +10,6 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -18,15 +17,13 @@ from torch import Tensor
 
 from ..activations import resid_post_cache
 from ..directions import random_directions
+from ..engine.logits import can_resume, last_logits, new_cache
+from ..engine.tokens import pad_batch, pad_id
 from ..errors import EmpathyLensError, ModelError
-from ..logits import can_resume, last_logits, new_cache
-from ..models import model_card, model_device
-from ..models.hub import load_tokenizer
-from ..models.source import ModelSource
+from ..models import HubModel, ModelSource, load_tokenizer, model_card, model_device
 from ..steering.hooks import add_direction
-from ..tokens import pad_batch, pad_id
 from ..types import Direction, HookedModel, Site
-from .checks import Check, judged
+from .machine import Check, judged
 
 __all__ = ["Reference", "hub_reference", "model_checks", "residual_maxima"]
 
@@ -84,10 +81,10 @@ def hub_reference(source: ModelSource, dtype: torch.dtype, device: torch.device)
 
 
 @contextmanager
-def _block_outputs(model: Any) -> Iterator[list[Tensor]]:
+def _block_outputs(model: HubModel) -> Iterator[list[Tensor]]:
     kept: list[Tensor] = []
 
-    def keep(_module: Any, _inputs: Any, output: Any) -> None:
+    def keep(_module: object, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
         kept.append((output[0] if isinstance(output, tuple) else output)[0].float().cpu())
 
     layers = getattr(model.get_decoder(), "layers", None)
@@ -167,7 +164,7 @@ def _residuals(
 
 
 def _bound(model: HookedModel) -> float:
-    return RELATIVE_BOUNDS[cast(torch.dtype, model.cfg.dtype)]
+    return RELATIVE_BOUNDS[model.cfg.dtype]
 
 
 def _relative(ours: Tensor, theirs: Tensor) -> float:
@@ -242,7 +239,7 @@ def _alpha_zero(model: HookedModel, rows: list[list[int]]) -> Check:
 
 
 def _finite(model: HookedModel, rows: list[list[int]]) -> Check:
-    name, dtype = "finite, with room", cast(torch.dtype, model.cfg.dtype)
+    name, dtype = "finite, with room", model.cfg.dtype
     largest = 0.0
     where = ""
     for row in rows:

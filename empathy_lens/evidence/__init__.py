@@ -1,41 +1,135 @@
-"""The evidence card of a direction: what it shows, what it does not, and how sure we are.
+"""What makes a direction believable: how well it reads held-out texts, and beside what.
 
-:func:`gather_evidence` takes activations and texts and returns an :class:`Evidence`, whose
-``to_dict`` is ``evidence.json`` and whose ``verdicts`` follow the rules in ``verdicts.py``.
+In: a Direction, or Activations and the ContrastivePairs that they are of; numbers are computed
+here, no model is run. Out: frozen results with intervals, each the content of a stored file:
+ValidationResult, EiaCorrelation, Cosines and Evidence, the card whose claims follow stated rules.
+
+>>> chosen = select_layer(train)
+>>> validate_direction(fit_direction(train, chosen.layer), test)
+LayerValidation(AUROC 0.93 [0.86, 0.97], ...)
+>>> print(evidence_card(StudyData(train, test, train_pairs, test_pairs), chosen.layer))
 """
 
-from .card import Evidence, Ruling, Verdict
-from .contrasts import Contrast, judge_contrasts
-from .estimators import EstimatorRow, agreement, compare_estimators, stability
-from .gather import gather_evidence
+from .baselines import (
+    BASELINES,
+    EMBEDDINGS,
+    Baseline,
+    Embed,
+    ablate_words,
+    load_embedding,
+    naive_bayes,
+    telling_words,
+    word_baselines,
+)
+from .card import Evidence, Headline, Nulls, Ruling, Verdict, above
+from .contrasts import (
+    Contrast,
+    ContrastCosine,
+    Cosines,
+    direction_cosines,
+    judge_contrasts,
+    layer_cosines,
+)
+from .gather import evidence_card
+from .measure import Behaviour, Draws, StudyData
 from .nulls import LabelSwaps, NullDistribution, label_swap_null, random_direction_null
-from .selection import Configuration, Selection, nested_auroc, select_configuration
+from .rubric import (
+    EiaCorrelation,
+    Judge,
+    JudgeQuality,
+    RubricItem,
+    RubricPrediction,
+    RubricResult,
+    ScenarioPrediction,
+    WordJudge,
+    judge_quality,
+    predict_rubric,
+    word_judge,
+)
+from .selection import (
+    Configuration,
+    EstimatorRow,
+    Selection,
+    agreement,
+    compare_estimators,
+    nested_auroc,
+    select_configuration,
+    stability,
+)
 from .transfer import HardPairs, LeftOut, MaskedPairs, judge_hard_pairs, leave_one_out
-from .verdicts import judge
+from .validation import (
+    HeldOutProjection,
+    LayerResult,
+    LayerSelection,
+    LayerValidation,
+    ValidationResult,
+    scores,
+    select_layer,
+    validate_direction,
+)
+from .verdicts import judge_claims
 
 __all__ = [
+    "BASELINES",
+    "EMBEDDINGS",
+    "Baseline",
+    "Behaviour",
     "Configuration",
     "Contrast",
+    "ContrastCosine",
+    "Cosines",
+    "Draws",
+    "EiaCorrelation",
+    "Embed",
     "EstimatorRow",
     "Evidence",
     "HardPairs",
+    "Headline",
+    "HeldOutProjection",
+    "Judge",
+    "JudgeQuality",
     "LabelSwaps",
+    "LayerResult",
+    "LayerSelection",
+    "LayerValidation",
     "LeftOut",
     "MaskedPairs",
     "NullDistribution",
+    "Nulls",
+    "RubricItem",
+    "RubricPrediction",
+    "RubricResult",
     "Ruling",
+    "ScenarioPrediction",
     "Selection",
+    "StudyData",
+    "ValidationResult",
     "Verdict",
+    "WordJudge",
+    "ablate_words",
+    "above",
     "agreement",
     "compare_estimators",
-    "gather_evidence",
-    "judge",
+    "direction_cosines",
+    "evidence_card",
+    "judge_claims",
     "judge_contrasts",
     "judge_hard_pairs",
+    "judge_quality",
     "label_swap_null",
+    "layer_cosines",
     "leave_one_out",
+    "load_embedding",
+    "naive_bayes",
     "nested_auroc",
+    "predict_rubric",
     "random_direction_null",
+    "scores",
     "select_configuration",
+    "select_layer",
     "stability",
+    "telling_words",
+    "validate_direction",
+    "word_baselines",
+    "word_judge",
 ]

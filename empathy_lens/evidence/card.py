@@ -1,22 +1,42 @@
-"""The evidence card: everything that is known of one direction, and what follows from it."""
+"""The evidence card: everything that is known of one direction, and the rules of a verdict.
+
+A claim is judged by the rule of three (:func:`above`) and is as strong as its weakest condition
+(:func:`weakest`); the claims themselves are in ``verdicts.py``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import JsonValue
 
 from ..types import Estimate
 from .contrasts import Contrast
-from .estimators import EstimatorRow
 from .nulls import NullDistribution
-from .selection import Selection
-from .transfer import HardPairs, LeftOut, MaskedPairs
+from .selection import EstimatorRow, Selection
+from .transfer import HardPairs, MaskedPairs
 
-__all__ = ["Evidence", "Ruling", "Verdict"]
+__all__ = [
+    "ALPHA",
+    "CHANCE",
+    "Evidence",
+    "Headline",
+    "Nulls",
+    "Ruling",
+    "Verdict",
+    "above",
+    "few",
+    "named_n",
+    "p_text",
+    "significant",
+    "unknown",
+    "weakest",
+]
 
 Ruling = Literal["supported", "not supported", "cannot tell"]
+Figures = Mapping[str, Estimate | None]
 
 
 @dataclass(frozen=True)
@@ -27,38 +47,58 @@ class Verdict:
     verdict: Ruling
     because: str
 
-    def to_dict(self) -> dict[str, str]:
-        return dict(vars(self))
+
+@dataclass(frozen=True)
+class Headline:
+    """One sentence: the probe against the best reader of words, and which reader that is."""
+
+    text: str
+    best_baseline: str | None
 
 
 @dataclass(frozen=True)
+class Nulls:
+    """What is seen without a concept: AUROCs of random directions on test, of shuffled labels on
+    train, and of each contrast's own direction on our test pairs."""
+
+    random_directions: NullDistribution | None = None
+    shuffled_labels: NullDistribution | None = None
+    other_contrasts: Figures = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What :func:`gather_evidence` found. ``to_dict`` is the content of ``evidence.json``.
+    """What :func:`evidence_card` measured: the content of ``evidence.json``.
 
     AUROCs lie in [0, 1], 0.5 = chance. A figure is None where the data cannot support it; then
     ``not_computed`` says why. ``probe`` is the direction's AUROC on the test pairs, which no
-    choice has seen. ``gains`` are probe minus each baseline on the same items; the headline
-    ``delta_vs_best_baseline`` is the one against the baseline with the highest test AUROC,
-    a choice that can only be to the probe's disadvantage. ``selection`` is the choice of layer,
-    estimator and pooling by nested cross-validation, beside the card's own direction.
-    ``rubric_partial`` is ``rubric`` given the texts' length and scenario.
+    choice has seen. ``delta_vs_baselines`` are probe minus each baseline on the same items; the
+    headline ``delta_vs_best_baseline`` is the one against the baseline with the highest test
+    AUROC, a choice that can only be to the probe's disadvantage. ``leave_one_..._out`` are AUROCs
+    on each part of train by a direction that never saw it, with their mean within parts.
+    ``selection`` is the choice of layer, estimator and pooling by nested cross-validation, beside
+    the card's own direction. ``rubric_partial`` is ``rubric`` given the texts' length and
+    scenario. ``steering`` is the content of ``steering_examples.json``.
     """
 
+    headline: Headline = Headline("", None)
     layer: int
     estimator: str
     pooling: str
     n_train_pairs: int
     n_test_pairs: int
     probe: Estimate | None = None
-    baselines: Mapping[str, Estimate | None] = field(default_factory=dict)
-    gains: Mapping[str, Estimate | None] = field(default_factory=dict)
-    best_baseline: str | None = None
-    random_directions: NullDistribution | None = None
-    shuffled_labels: NullDistribution | None = None
+    baselines: Figures = field(default_factory=dict)
+    delta_vs_best_baseline: Estimate | None = None
+    delta_vs_baselines: Figures = field(default_factory=dict)
+    nulls: Nulls = Nulls()
     permutation_p_corrected: float | None = None
-    scenarios: LeftOut = field(default_factory=lambda: LeftOut({}, None))
-    sources: LeftOut = field(default_factory=lambda: LeftOut({}, None))
-    formats: LeftOut = field(default_factory=lambda: LeftOut({}, None))
+    leave_one_scenario_out: Figures = field(default_factory=dict)
+    leave_one_scenario_out_mean: Estimate | None = None
+    leave_one_source_out: Figures = field(default_factory=dict)
+    leave_one_source_out_mean: Estimate | None = None
+    leave_one_format_out: Figures = field(default_factory=dict)
+    leave_one_format_out_mean: Estimate | None = None
     lexically_ablated: MaskedPairs | None = None
     hard_pairs: HardPairs | None = None
     contrasts: Mapping[str, Contrast] = field(default_factory=dict)
@@ -66,72 +106,72 @@ class Evidence:
     selection: Selection | None = None
     rubric: Estimate | None = None
     rubric_partial: Estimate | None = None
-    steering: Mapping[str, Any] | None = None
+    steering: dict[str, JsonValue] | None = None
     verdicts: tuple[Verdict, ...] = ()
-    not_computed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-
-    @property
-    def delta_vs_best_baseline(self) -> Estimate | None:
-        return self.gains.get(self.best_baseline) if self.best_baseline else None
-
-    @property
-    def headline(self) -> str:
-        """One sentence: the probe against the best reader of words."""
-        delta = self.delta_vs_best_baseline
-        if self.probe is None or self.best_baseline is None or delta is None:
-            return "The probe could not be compared with a baseline that reads words only."
-        return (
-            f"Probe AUROC {self.probe} on {self.n_test_pairs} test pairs; best baseline that "
-            f"reads words only ({self.best_baseline}): {self.baselines[self.best_baseline]}; "
-            f"difference {delta}."
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; every Estimate as its own object, None as null."""
-        return {
-            "headline": {"text": self.headline, "best_baseline": self.best_baseline},
-            "layer": self.layer,
-            "estimator": self.estimator,
-            "pooling": self.pooling,
-            "n_train_pairs": self.n_train_pairs,
-            "n_test_pairs": self.n_test_pairs,
-            "probe": _plain(self.probe),
-            "baselines": _plain(self.baselines),
-            "delta_vs_best_baseline": _plain(self.delta_vs_best_baseline),
-            "delta_vs_baselines": _plain(self.gains),
-            "nulls": {
-                "random_directions": _plain(self.random_directions),
-                "shuffled_labels": _plain(self.shuffled_labels),
-                "other_contrasts": {
-                    name: _plain(c.own_direction) for name, c in self.contrasts.items()
-                },
-            },
-            "permutation_p_corrected": self.permutation_p_corrected,
-            "leave_one_scenario_out": _plain(self.scenarios.parts),
-            "leave_one_scenario_out_mean": _plain(self.scenarios.mean),
-            "leave_one_source_out": _plain(self.sources.parts),
-            "leave_one_source_out_mean": _plain(self.sources.mean),
-            "leave_one_format_out": _plain(self.formats.parts),
-            "leave_one_format_out_mean": _plain(self.formats.mean),
-            "lexically_ablated": _plain(self.lexically_ablated),
-            "hard_pairs": _plain(self.hard_pairs),
-            "contrasts": _plain(self.contrasts),
-            "estimators": _plain(self.estimators),
-            "selection": _plain(self.selection),
-            "rubric": _plain(self.rubric),
-            "rubric_partial": _plain(self.rubric_partial),
-            "steering": _plain(self.steering),
-            "verdicts": [v.to_dict() for v in self.verdicts],
-            "not_computed": dict(self.not_computed),
-        }
+    not_computed: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """The card as plain text: the headline, then a verdict and its reason a claim."""
         claims = [f"{v.verdict:>13}  {v.claim}\n{'':15}{v.because}" for v in self.verdicts]
-        return "\n".join([self.headline, "", *claims])
+        return "\n".join([self.headline.text, "", *claims])
+
+    def __repr__(self) -> str:
+        return (
+            f"Evidence(layer {self.layer}, {self.estimator}, {self.pooling} pooling, AUROC "
+            f"{self.probe or 'not computed'} on {self.n_test_pairs} test pairs, "
+            f"{sum(v.verdict == 'supported' for v in self.verdicts)} of {len(self.verdicts)} "
+            "claims supported)"
+        )
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
-    return value.to_dict() if hasattr(value, "to_dict") else value
+CHANCE = 0.5
+ALPHA = 0.05
+FEW = 30
+"""Below so many situations (or trials) a verdict says that they are few."""
+
+
+def above(estimate: Estimate | None, threshold: float) -> Ruling:
+    """Supported, not supported or cannot tell: is the figure above the threshold?
+
+    *Supported* where its whole interval lies above; *not supported* where the figure itself does
+    not reach above; *cannot tell* where it does but the interval includes the threshold, or where
+    there is no figure.
+    """
+    if estimate is None or estimate.n_groups < 2:
+        return "cannot tell"
+    if estimate.low > threshold:
+        return "supported"
+    return "cannot tell" if estimate.value > threshold else "not supported"
+
+
+def significant(p: float | None) -> Ruling:
+    """Supported where p is at most ALPHA; a larger or missing p cannot tell."""
+    return "supported" if p is not None and p <= ALPHA else "cannot tell"
+
+
+def weakest(rulings: Iterable[Ruling]) -> Ruling:
+    """The most doubtful ruling: "not supported", then "cannot tell", then "supported"."""
+    order: tuple[Ruling, ...] = ("not supported", "cannot tell", "supported")
+    return min(rulings, key=order.index, default="cannot tell")
+
+
+def named_n(estimate: Estimate) -> str:
+    """How many situations stand behind a figure, and whether they are few."""
+    return f"n = {estimate.n_groups} situations{few(estimate.n_groups)}"
+
+
+def few(n: int) -> str:
+    return " (few)" if n < FEW else ""
+
+
+def p_text(p: float | None) -> str:
+    return f"p = {'not computed' if p is None else f'{p:.3g}'}"
+
+
+def unknown(claim: str, e: Evidence, *parts: str) -> Verdict:
+    """ "Cannot tell", with the recorded reason of the first part that has one."""
+    for part in parts:
+        for name, reason in e.not_computed.items():
+            if name == part or name.startswith(f"{part}: "):
+                return Verdict(claim, "cannot tell", reason)
+    return Verdict(claim, "cannot tell", "not measured in this run")

@@ -1,10 +1,13 @@
-"""Is the direction only something simpler: sentiment, courtesy, length, refusal, idleness?"""
+"""Is the direction only something simpler: sentiment, courtesy, length, refusal, idleness?
+
+Each such concept's own pairs are read by our direction, and its own direction lies beside ours.
+Cosines show how directions lie to each other, across layers and to the contrasts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +18,17 @@ from .. import stats
 from ..directions import sides
 from ..errors import DegenerateDataError
 from ..types import Activations, Direction, Estimate
-from .measure import attempt, auroc_gain, fit, group_auroc, probe_scores, swap_p
+from .measure import Attempts, Draws, auroc_gain, fit, group_auroc, probe_scores, swap_p
 
-__all__ = ["Contrast", "judge_contrasts", "shuffled_cosine"]
+__all__ = [
+    "Contrast",
+    "ContrastCosine",
+    "Cosines",
+    "direction_cosines",
+    "judge_contrasts",
+    "layer_cosines",
+    "shuffled_cosine",
+]
 
 N_FLIPS = 1000
 
@@ -43,12 +54,6 @@ class Contrast:
     own_direction: Estimate | None
     gain: Estimate | None
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            name: value.to_dict() if isinstance(value, Estimate) else value
-            for name, value in vars(self).items()
-        }
-
 
 def judge_contrasts(
     direction: Direction,
@@ -56,36 +61,31 @@ def judge_contrasts(
     train: Activations,
     test: Activations,
     *,
-    reasons: dict[str, str],
-    seed: int,
-    n_resamples: int,
-    n_permutations: int,
+    draws: Draws,
+    attempt: Attempts,
 ) -> dict[str, Contrast]:
-    """Every contrast set against the direction; reasons for missing figures go to ``reasons``."""
-    found, p_values = {}, {}
+    """Every contrast set against the direction; reasons for missing figures go to ``attempt``."""
+    rows, p_values = {}, {}
     for name, items in contrasts.items():
         label = f"contrasts: {name}"
-        values = attempt(reasons, label, probe_scores, direction, items)
-        found[name] = _judge_contrast(
+        values = attempt(label, probe_scores, direction, items)
+        rows[name] = _judge_contrast(
             direction,
             items,
             values,
             train,
             test,
             label=label,
-            reasons=reasons,
-            seed=seed,
-            n_resamples=n_resamples,
+            draws=draws,
+            attempt=attempt,
         )
-        if values is not None and found[name].auroc is not None:
-            p_values[name] = swap_p(
-                values, items, n_permutations=n_permutations, seed=seed, alternative="two-sided"
-            ).p[0]
+        if values is not None and rows[name].auroc is not None:
+            p_values[name] = swap_p(values, items, draws, alternative="two-sided").p[0]
     if not p_values:
-        return found
+        return rows
     corrected = stats.holm(list(p_values.values())).tolist()
-    return found | {
-        name: replace(found[name], p_holm=p) for name, p in zip(p_values, corrected, strict=True)
+    return rows | {
+        name: replace(rows[name], p_holm=p) for name, p in zip(p_values, corrected, strict=True)
     }
 
 
@@ -97,30 +97,28 @@ def _judge_contrast(
     test: Activations,
     *,
     label: str,
-    reasons: dict[str, str],
-    seed: int,
-    n_resamples: int,
+    draws: Draws,
+    attempt: Attempts,
 ) -> Contrast:
-    options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
     auroc = None
     if values is not None:
-        auroc = attempt(reasons, label, group_auroc, values, contrast, **options)
+        auroc = attempt(label, group_auroc, values, contrast, draws)
     layer = direction.site.layer
-    other = attempt(reasons, f"{label} (own direction)", fit, contrast, layer, "mean_difference")
+    other = attempt(f"{label} (own direction)", fit, contrast, layer, "mean_difference")
     if other is None:
         return Contrast(auroc, None, None, None, None, None)
-    own = attempt(reasons, f"{label} (own direction)", _oriented_scores, other, train, test)
-    ours = attempt(reasons, label, probe_scores, direction, test)
+    own = attempt(f"{label} (own direction)", _oriented_scores, other, train, test)
+    ours = attempt(label, probe_scores, direction, test)
     own_auroc = gain = None
     if own is not None:
-        own_auroc = attempt(reasons, label, group_auroc, own, test, **options)
+        own_auroc = attempt(label, group_auroc, own, test, draws)
     if own is not None and ours is not None:
-        gain = attempt(reasons, label, auroc_gain, ours, own, test, **options)
+        gain = attempt(label, auroc_gain, ours, own, test, draws)
     return Contrast(
         auroc=auroc,
         p_holm=None,
         cosine=float(other.vector @ direction.vector),
-        cosine_p95=shuffled_cosine(contrast, direction, seed),
+        cosine_p95=shuffled_cosine(contrast, direction, draws.seed),
         own_direction=own_auroc,
         gain=gain,
     )
@@ -145,3 +143,57 @@ def shuffled_cosine(contrast: Activations, direction: Direction, seed: int) -> f
     norms = vectors.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
     cosines = (vectors @ direction.vector.double()) / norms
     return float(cosines.abs().quantile(0.95))
+
+
+def layer_cosines(directions: Mapping[int, Direction]) -> Float[Tensor, "layer layer"]:
+    """Cosine of every two layers' directions, in [-1, 1], layers in ascending order.
+
+    All layers write to one residual stream, so their directions can be compared as they are.
+    """
+    stacked = torch.stack([directions[layer].vector.double() for layer in sorted(directions)])
+    return (stacked @ stacked.T).clamp(-1, 1).float()
+
+
+@dataclass(frozen=True)
+class ContrastCosine:
+    """Cosine with a contrast's own direction, in [-1, 1], and what its size reaches in 5% of
+    draws when the contrast's sides are shuffled within pairs: below that, it shows nothing."""
+
+    cosine: float
+    shuffled_p95: float
+
+
+@dataclass(frozen=True)
+class Cosines:
+    """The content of ``cosines.json``: between layers ([layer][layer], in the order of
+    ``layers``), and to each contrast's own direction, one a layer, None where it has none."""
+
+    layers: tuple[int, ...]
+    across_layers: tuple[tuple[float, ...], ...]
+    contrasts: Mapping[str, tuple[ContrastCosine | None, ...]]
+
+
+def direction_cosines(
+    directions: Mapping[int, Direction], contrasts: Mapping[str, Activations], *, seed: int
+) -> Cosines:
+    """Cosines across layers, and with each contrast's mean difference at the same layer."""
+    layers = sorted(directions)
+    across = layer_cosines(directions).tolist()
+    return Cosines(
+        layers=tuple(layers),
+        across_layers=tuple(tuple(round(v, 5) for v in row) for row in across),
+        contrasts={
+            name: tuple(_with_contrast(directions[k], theirs, seed) for k in layers)
+            for name, theirs in contrasts.items()
+        },
+    )
+
+
+def _with_contrast(direction: Direction, contrast: Activations, seed: int) -> ContrastCosine | None:
+    try:
+        theirs = fit(contrast, direction.site.layer, "mean_difference")
+    except DegenerateDataError:
+        return None
+    return ContrastCosine(
+        float(theirs.vector @ direction.vector), shuffled_cosine(contrast, direction, seed)
+    )

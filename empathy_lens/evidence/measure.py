@@ -1,27 +1,35 @@
-"""Guarded measurements that every part of the card shares.
+"""What a card is made of (StudyData, Behaviour, Draws), and measurements that its parts share.
 
-A part that the data cannot support raises DegenerateDataError; :func:`attempt` turns that into
+A part that the data cannot support raises DegenerateDataError; :class:`Attempts` turns that into
 None and a recorded reason, so that no number on the card looks finer than it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import JsonValue
 
 from .. import stats
 from ..directions import Estimator, fit_direction
 from ..errors import DegenerateDataError, InputError, NonFiniteError
 from ..types import Activations, ContrastivePair, Direction, Estimate
-from ..validation import LayerSelection, scores, select_layer, usable_strata
+from .validation import LayerSelection, scores, select_layer
 
 __all__ = [
+    "DRAWS",
     "MIN_SITUATIONS",
-    "attempt",
+    "NO_BEHAVIOUR",
+    "Attempts",
+    "Behaviour",
+    "Draws",
+    "Pairs",
+    "StudyData",
     "auroc_gain",
     "check_finite",
     "choose_layer",
@@ -36,24 +44,106 @@ MIN_SITUATIONS = 6
 """Fewer independent situations give no figure: a bootstrap of five has 126 outcomes in all, and
 its interval would look far surer than five situations are."""
 
+Pairs = Sequence[ContrastivePair]
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def attempt(
-    reasons: dict[str, str],
-    part: str,
-    compute: Callable[P, T],
-    /,
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T | None:
-    """The part's value, or None with the reason noted where the data cannot support it."""
-    try:
-        return compute(*args, **kwargs)
-    except DegenerateDataError as error:
-        reasons[part] = str(error)
-        return None
+@dataclass(frozen=True)
+class Draws:
+    """How often to draw, and from which seed: everything random on a card follows from it."""
+
+    seed: int = 0
+    n_resamples: int = 10_000
+    n_permutations: int = 1000
+    n_random: int = 1000
+
+    def design(self, items: Activations) -> stats.Design:
+        """Situations resampled within scenarios, as far as those allow.
+
+        Raises DegenerateDataError for too few situations.
+        """
+        n_situations = len(set(items.groups))
+        if n_situations < MIN_SITUATIONS:
+            raise DegenerateDataError(
+                f"expected at least {MIN_SITUATIONS} situations to resample, got {n_situations}"
+            )
+        return stats.Design.within(
+            items.groups, items.strata, seed=self.seed, n_resamples=self.n_resamples
+        )
+
+
+DRAWS = Draws()
+"""The draws of a published card."""
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """Measures, and keeps for each part that the data cannot support the reason why not."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def __call__(
+        self, part: str, compute: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T | None:
+        """The part's value, or None with the reason noted where the data cannot support it."""
+        try:
+            return compute(*args, **kwargs)
+        except DegenerateDataError as error:
+            self.reasons[part] = str(error)
+            return None
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """Activations and texts that evidence is made of; only train and test are needed.
+
+    ``hard``: pairs where words and deeds part. ``contrasts``: activations of other concepts' pairs
+    by name ("sentiment", "task_focus", …). ``masked``: activations of the test pairs after
+    :func:`~empathy_lens.evidence.baselines.ablate_words`, and the number of words masked.
+    ``other_poolings``: train and test again under further poolings, for the choice among them.
+
+    Raises InputError for activations and pairs of different texts, NonFiniteError for a NaN or
+    infinity among the activations.
+    """
+
+    train: Activations
+    test: Activations
+    train_pairs: Pairs
+    test_pairs: Pairs
+    hard: tuple[Activations, Pairs] | None = None
+    contrasts: Mapping[str, Activations] = field(default_factory=dict)
+    masked: tuple[Activations, int] | None = None
+    other_poolings: Sequence[tuple[Activations, Activations]] = ()
+
+    def __post_init__(self) -> None:
+        for name, items in {"train": self.train, "test": self.test, **self.others}.items():
+            check_finite(items, name)
+        in_item_order(np.zeros(2 * len(self.train_pairs)), self.train_pairs, self.train, "train")
+
+    @property
+    def others(self) -> dict[str, Activations]:
+        """Everything but train and test, by the name that messages use."""
+        named = {f"contrasts[{name!r}]": items for name, items in self.contrasts.items()}
+        named |= {} if self.hard is None else {"hard": self.hard[0]}
+        named |= {} if self.masked is None else {"masked": self.masked[0]}
+        for train, test in self.other_poolings:
+            named |= {f"{train.pooling} train": train, f"{train.pooling} test": test}
+        return named
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What was measured elsewhere of behaviour: the correlation of projections with rubric
+    scores, the same given length and scenario, and the content of ``steering_examples.json``."""
+
+    rubric: Estimate | None = None
+    rubric_partial: Estimate | None = None
+    steering: dict[str, JsonValue] | None = None
+
+
+NO_BEHAVIOUR = Behaviour()
 
 
 def check_finite(activations: Activations, name: str) -> None:
@@ -134,38 +224,30 @@ def probe_scores(direction: Direction, activations: Activations) -> Float[np.nda
     return scores(direction, activations)
 
 
-def group_auroc(
-    values: Float[np.ndarray, "item"], items: Activations, *, seed: int, n_resamples: int
-) -> Estimate:
+def group_auroc(values: Float[np.ndarray, "item"], items: Activations, draws: Draws) -> Estimate:
     """AUROC over the items, resampled by situation within scenarios as far as those allow.
 
     Raises DegenerateDataError for one class, constant scores or too few situations.
     """
-    options = _design(items, seed, n_resamples)
     labels = items.labels.numpy()
-    return cast(Estimate, stats.auroc_estimate(values, labels, list(items.groups), **options))
+    return cast(Estimate, stats.auroc_estimate(values, labels, draws.design(items)))
 
 
 def auroc_gain(
     values: Float[np.ndarray, "item"],
     others: Float[np.ndarray, "item"],
     items: Activations,
-    *,
-    seed: int,
-    n_resamples: int,
+    draws: Draws,
 ) -> Estimate:
     """AUROC of ``values`` minus that of ``others`` on the same items and resamples."""
-    options = _design(items, seed, n_resamples)
-    labels = items.labels.numpy()
-    return stats.auroc_difference(values, others, labels, list(items.groups), **options)
+    return stats.auroc_difference(values, others, items.labels.numpy(), draws.design(items))
 
 
 def swap_p(
     values: Float[np.ndarray, "*row item"],
     items: Activations,
+    draws: Draws,
     *,
-    n_permutations: int,
-    seed: int,
     alternative: Literal["greater", "two-sided"] = "greater",
 ) -> stats.PermutationResult:
     """Is each row's AUROC beyond chance when labels are swapped within pairs, by situation?
@@ -173,23 +255,12 @@ def swap_p(
     ``p_max`` allows for having looked at all rows (maxT). Raises DegenerateDataError for one
     class or too few situations.
     """
-    _design(items, seed, 0)
     return stats.auroc_permutation(
         values,
         items.labels.numpy(),
         list(items.pair_ids),
-        groups=list(items.groups),
-        n_permutations=n_permutations,
-        seed=seed,
+        groups=draws.design(items).groups,
+        n_permutations=draws.n_permutations,
+        seed=draws.seed,
         alternative=alternative,
     )
-
-
-def _design(items: Activations, seed: int, n_resamples: int) -> dict[str, Any]:
-    n_situations = len(set(items.groups))
-    if n_situations < MIN_SITUATIONS:
-        raise DegenerateDataError(
-            f"expected at least {MIN_SITUATIONS} situations to resample, got {n_situations}"
-        )
-    strata = usable_strata(items.groups, items.scenario_ids)
-    return {"seed": seed, "n_resamples": n_resamples, "strata": strata}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -14,7 +14,8 @@ from .. import stats
 from ..directions import random_directions, sides
 from ..errors import DegenerateDataError, InputError
 from ..types import Activations
-from ..validation import group_folds
+from .measure import Draws
+from .validation import group_folds
 
 __all__ = ["LabelSwaps", "NullDistribution", "label_swap_null", "random_direction_null"]
 
@@ -33,9 +34,6 @@ class NullDistribution:
     n: int
     p: float
     what: str
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
 
 
 class LabelSwaps(NamedTuple):
@@ -65,7 +63,7 @@ def random_direction_null(
     return _distribution(oriented, observed, what)
 
 
-def label_swap_null(train: Activations, *, n_permutations: int, seed: int) -> LabelSwaps:
+def label_swap_null(train: Activations, draws: Draws) -> LabelSwaps:
     """Is the best layer's cross-validated AUROC more than choosing among layers would give?
 
     On the train pairs alone, both labels of a situation's pairs are swapped at random, the mean
@@ -79,9 +77,9 @@ def label_swap_null(train: Activations, *, n_permutations: int, seed: int) -> La
     labels = train.labels.numpy()
     if labels.all() or not labels.any():
         raise DegenerateDataError("swapping labels within pairs needs both classes")
-    folds = group_folds(train.groups, train.scenario_ids, seed=seed)[labels]
+    folds = group_folds(train.groups, train.scenario_ids, seed=draws.seed)[labels]
     groups = [g for g, positive in zip(train.groups, labels, strict=True) if positive]
-    signs = _swap_signs(groups, n_permutations, seed)
+    signs = _swap_signs(groups, draws.n_permutations, draws.seed)
     best = np.zeros(len(signs))
     for layer in train.layers:
         positive, negative = (side.double().numpy() for side in sides(train, layer))

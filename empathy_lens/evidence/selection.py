@@ -1,30 +1,46 @@
-"""Choosing layer, estimator and pooling on train pairs, and what that whole procedure is worth."""
+"""Choosing layer, estimator and pooling on train pairs, and what that whole procedure is worth.
+
+Ways to estimate a direction stand side by side: how each does on test, and how stable it is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from ..directions import ESTIMATORS
-from ..errors import InputError
-from ..types import Activations, Estimate, Pooling
-from ..validation import group_folds, scores
-from .measure import attempt, auroc_gain, choose_layer, fit, group_auroc, probe_scores, swap_p
+from ..directions import ESTIMATORS, sides
+from ..errors import DegenerateDataError, InputError
+from ..types import Activations, Estimate, Pooling, as_unit
+from .measure import (
+    DRAWS,
+    Attempts,
+    Draws,
+    auroc_gain,
+    choose_layer,
+    fit,
+    group_auroc,
+    probe_scores,
+    swap_p,
+)
+from .validation import group_folds, scores
 
 __all__ = [
     "Configuration",
+    "EstimatorRow",
     "Selection",
+    "agreement",
     "best_of",
     "check_same_items",
+    "compare_estimators",
     "judge_selection",
     "nested_auroc",
     "nested_scores",
     "select_configuration",
+    "stability",
 ]
 
 
@@ -37,38 +53,24 @@ class Configuration:
     layer: int
     cv_auroc: float
 
-    def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
-
 
 @dataclass(frozen=True)
-class Selection:
+class Selection(Configuration):
     """The configuration that cross-validation on train chose, and two honest figures for it.
 
-    ``chosen.cv_auroc`` is the best of ``n_tried`` and so too good. ``nested_auroc`` is that of
+    ``cv_auroc`` is the best of ``n_tried`` and so too good. ``nested_auroc`` is that of
     the whole procedure, choice included, on train; ``test_auroc`` that of the chosen direction on
     test, with ``p`` by swapping test labels within pairs: one direction is tested, so nothing is
     to be corrected. ``gains`` are test AUROC minus each word baseline's, ``over_headline`` minus
     the card's own direction. None where there is no figure.
     """
 
-    chosen: Configuration
     n_tried: int
-    nested_auroc: Estimate | None
-    test_auroc: Estimate | None
     p: float | None
     gains: Mapping[str, Estimate | None]
+    nested_auroc: Estimate | None
+    test_auroc: Estimate | None
     over_headline: Estimate | None
-
-    def to_dict(self) -> dict[str, Any]:
-        figures = ("nested_auroc", "test_auroc", "over_headline")
-        return {
-            **self.chosen.to_dict(),
-            "n_tried": self.n_tried,
-            "p": self.p,
-            "gains": {name: gain and gain.to_dict() for name, gain in self.gains.items()},
-            **{name: e.to_dict() if (e := getattr(self, name)) else None for name in figures},
-        }
 
 
 def select_configuration(
@@ -88,18 +90,18 @@ def select_configuration(
     if not pools or not estimators:
         raise InputError("select_configuration: expected activations and estimators, got none")
     check_same_items(pools)
-    found = []
+    tried = []
     for train in pools:
         for name in estimators:
             chosen = choose_layer(train, name, seed=seed)
             best = chosen.cv_auroc[chosen.layer]
-            found.append(Configuration(train.pooling, name, chosen.layer, best))
-    return best_of(found)
+            tried.append(Configuration(train.pooling, name, chosen.layer, best))
+    return best_of(tried)
 
 
-def best_of(found: Sequence[Configuration]) -> Configuration:
+def best_of(tried: Sequence[Configuration]) -> Configuration:
     """The one with the highest cross-validated AUROC; the first of those that tie."""
-    return max(found, key=lambda c: round(c.cv_auroc, 6))
+    return max(tried, key=lambda c: round(c.cv_auroc, 6))
 
 
 def nested_scores(
@@ -117,7 +119,7 @@ def nested_scores(
     pools = [trains] if isinstance(trains, Activations) else list(trains)
     check_same_items(pools)
     first = pools[0]
-    folds = group_folds(first.groups, first.scenario_ids, seed=seed)
+    folds = group_folds(first.groups, first.strata, seed=seed)
     held_out = np.empty(len(folds))
     for number in np.unique(folds):
         outside = torch.from_numpy(folds == number)
@@ -132,9 +134,7 @@ def nested_scores(
 def nested_auroc(
     trains: Activations | Sequence[Activations],
     estimators: Sequence[str] = tuple(ESTIMATORS),
-    *,
-    seed: int = 0,
-    n_resamples: int = 10_000,
+    draws: Draws = DRAWS,
 ) -> Estimate:
     """AUROC in [0, 1] of the whole procedure, choice included, on the train pairs alone.
 
@@ -143,41 +143,43 @@ def nested_auroc(
     DegenerateDataError for too few situations to resample.
     """
     items = trains if isinstance(trains, Activations) else trains[0]
-    held_out = nested_scores(trains, estimators, seed=seed)
-    return group_auroc(held_out, items, seed=seed, n_resamples=n_resamples)
+    held_out = nested_scores(trains, estimators, seed=draws.seed)
+    return group_auroc(held_out, items, draws)
 
 
 def judge_selection(
-    found: Sequence[Configuration],
+    tried: Sequence[Configuration],
     trains: Sequence[Activations],
     tests: Sequence[Activations],
     estimators: Sequence[str],
     *,
     words: Mapping[str, Float[np.ndarray, "item"]],
     headline: Float[np.ndarray, "item"] | None,
-    reasons: dict[str, str],
-    seed: int,
-    n_resamples: int,
-    n_permutations: int,
+    draws: Draws,
+    attempt: Attempts,
 ) -> Selection | None:
-    """The best of ``found`` and its figures, or None with the reason where none was found.
+    """The best of ``tried`` and its figures, or None with the reason where there is none.
 
     ``trains`` and ``tests`` are pooled alike, in the same order; ``words`` and ``headline`` are
     scores of test items by the word baselines and by the card's own direction.
     """
-    if not found:
-        reasons["selection"] = "no configuration could be cross-validated on the train pairs"
+    if not tried:
+        attempt.reasons["selection"] = (
+            "no configuration could be cross-validated on the train pairs"
+        )
         return None
-    options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
-    chosen = best_of(found)
+    chosen = best_of(tried)
     place = [train.pooling for train in trains].index(chosen.pooling)
     direction = fit(trains[place], chosen.layer, chosen.estimator)
     test, part = tests[place], "selection"
-    nested = attempt(reasons, f"{part}: nested", nested_auroc, trains, estimators, **options)
-    values = attempt(reasons, part, probe_scores, direction, test)
+    nested = attempt(f"{part}: nested", nested_auroc, trains, estimators, draws)
+    values = attempt(part, probe_scores, direction, test)
     selection = Selection(
-        chosen=chosen,
-        n_tried=len(found) * len(trains[0].layers),
+        pooling=chosen.pooling,
+        estimator=chosen.estimator,
+        layer=chosen.layer,
+        cv_auroc=chosen.cv_auroc,
+        n_tried=len(tried) * len(trains[0].layers),
         nested_auroc=nested,
         test_auroc=None,
         p=None,
@@ -187,17 +189,17 @@ def judge_selection(
     if values is None:
         return selection
     gains = {
-        name: attempt(reasons, f"{part}: gains: {name}", auroc_gain, values, one, test, **options)
+        name: attempt(f"{part}: gains: {name}", auroc_gain, values, one, test, draws)
         for name, one in words.items()
     }
     over = None
     if headline is not None:
         label = f"{part}: over_headline"
-        over = attempt(reasons, label, auroc_gain, values, headline, test, **options)
-    p = attempt(reasons, part, swap_p, values, test, n_permutations=n_permutations, seed=seed)
+        over = attempt(label, auroc_gain, values, headline, test, draws)
+    p = attempt(part, swap_p, values, test, draws)
     return replace(
         selection,
-        test_auroc=attempt(reasons, part, group_auroc, values, test, **options),
+        test_auroc=attempt(part, group_auroc, values, test, draws),
         p=None if p is None else float(p.p[0]),
         gains=gains,
         over_headline=over,
@@ -215,3 +217,114 @@ def check_same_items(pools: Sequence[Activations]) -> None:
                 f"poolings: expected the same items in the same order, got others under "
                 f"{pool.pooling} than under {names[0]}"
             )
+
+
+N_STABILITY = 20
+
+
+@dataclass(frozen=True)
+class EstimatorRow(Configuration):
+    """One estimator under one pooling, at the layer that cross-validation on train chose for it.
+
+    ``cv_auroc`` is that layer's out-of-fold AUROC on train, optimistic for being
+    the best of all layers; ``test_auroc`` is not. ``p``: test labels swapped within pairs;
+    ``p_corrected`` allows for all rows having been tried (maxT). ``stability``: mean cosine
+    between directions of bootstrap resamples of the train situations; ``agreement``: mean cosine
+    between the differences of two train pairs at that layer, 1 if every pair moves the same way.
+    Both in [-1, 1].
+    """
+
+    test_auroc: Estimate | None
+    p: float | None
+    p_corrected: float | None
+    stability: float
+    agreement: float
+
+
+def compare_estimators(
+    trains: Sequence[Activations],
+    tests: Sequence[Activations],
+    estimators: Sequence[str] = tuple(ESTIMATORS),
+    *,
+    draws: Draws,
+    attempt: Attempts,
+) -> Mapping[str, EstimatorRow]:
+    """A row for each pooling and estimator, at the layer that train chose for it.
+
+    ``trains`` and ``tests`` are the same items pooled in the same ways. Rows of the first pooling
+    have the estimator's name, others add the pooling. See EstimatorRow.
+    """
+    rows: dict[str, EstimatorRow] = {}
+    scored: dict[str, Float[np.ndarray, "item"]] = {}
+    for train, test in zip(trains, tests, strict=True):
+        for name in estimators:
+            key = name if train.pooling == trains[0].pooling else f"{name}, {train.pooling} token"
+            part = f"estimators: {key}"
+            chosen = attempt(part, choose_layer, train, name, seed=draws.seed)
+            if chosen is None:
+                continue
+            direction = fit(train, chosen.layer, name)
+            values = attempt(part, probe_scores, direction, test)
+            estimate = None
+            if values is not None:
+                scored[key] = values
+                estimate = attempt(part, group_auroc, values, test, draws)
+            rows[key] = EstimatorRow(
+                pooling=train.pooling,
+                estimator=name,
+                layer=chosen.layer,
+                cv_auroc=chosen.cv_auroc[chosen.layer],
+                test_auroc=estimate,
+                p=None,
+                p_corrected=None,
+                stability=stability(train, chosen.layer, name, seed=draws.seed),
+                agreement=agreement(train, chosen.layer),
+            )
+    if not scored:
+        return rows
+    stacked = np.stack(list(scored.values()))
+    swapped = attempt("estimators: p", swap_p, stacked, tests[0], draws)
+    if swapped is None:
+        return rows
+    p_values = zip(scored, swapped.p.tolist(), swapped.p_max.tolist(), strict=True)
+    return rows | {
+        key: replace(rows[key], p=p, p_corrected=p_corrected) for key, p, p_corrected in p_values
+    }
+
+
+def stability(
+    train: Activations, layer: int, estimator: str, *, n: int = N_STABILITY, seed: int = 0
+) -> float:
+    """Mean cosine between the directions of ``n`` bootstrap resamples of situations, in [-1, 1]."""
+    positive, negative = sides(train, layer)
+    _, group = np.unique(np.asarray(train.groups)[train.labels.numpy()], return_inverse=True)
+    members = [np.flatnonzero(group == g) for g in range(int(group.max()) + 1)]
+    rng = np.random.default_rng(seed)
+    vectors = []
+    for _ in range(n):
+        drawn = rng.integers(len(members), size=len(members))
+        rows = torch.from_numpy(np.concatenate([members[g] for g in drawn]))
+        a, b = positive[rows], negative[rows]
+        vector = as_unit(ESTIMATORS[estimator](a, b))
+        vectors.append(vector if (a - b).mean(dim=0) @ vector >= 0 else -vector)
+    return _mean_cosine(torch.stack(vectors))
+
+
+def agreement(train: Activations, layer: int) -> float:
+    """Mean cosine between two pairs' differences (Tan et al. 2024, arXiv 2407.12404).
+
+    In [-1, 1]: 1 if all pairs move one way, near 0 if each goes its own. NaN-free: pairs whose
+    sides coincide are left out. Raises DegenerateDataError with fewer than two others.
+    """
+    positive, negative = sides(train, layer)
+    differences = positive - negative
+    differences = differences[differences.norm(dim=1) > 0]
+    if len(differences) < 2:
+        raise DegenerateDataError(f"agreement needs 2 pairs that differ, got {len(differences)}")
+    return _mean_cosine(differences / differences.norm(dim=1, keepdim=True))
+
+
+def _mean_cosine(units: Float[torch.Tensor, "row d_model"]) -> float:
+    """Mean over distinct pairs of rows, from the length of their sum."""
+    n = len(units)
+    return float((units.double().sum(dim=0).square().sum() - n) / (n * (n - 1)))

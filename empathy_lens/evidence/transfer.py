@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from .. import stats
 from ..directions import Estimator
 from ..errors import DegenerateDataError
 from ..types import Activations, ContrastivePair, Direction, Estimate
-from .measure import attempt, auroc_gain, choose_layer, fit, group_auroc, probe_scores
+from .measure import Attempts, Draws, auroc_gain, choose_layer, fit, group_auroc, probe_scores
 
 __all__ = [
     "HardPairs",
@@ -52,13 +52,6 @@ class HardPairs:
     baselines: Mapping[str, Estimate | None]
     gains: Mapping[str, Estimate | None]
 
-    def to_dict(self) -> dict[str, Any]:
-        tables = {
-            name: {key: e and e.to_dict() for key, e in getattr(self, name).items()}
-            for name in ("by_kind", "baselines", "gains")
-        }
-        return {"all": self.all and self.all.to_dict(), **tables}
-
 
 @dataclass(frozen=True)
 class MaskedPairs:
@@ -73,16 +66,6 @@ class MaskedPairs:
     baselines: Mapping[str, Estimate | None]
     gains: Mapping[str, Estimate | None]
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "n_words": self.n_words,
-            "auroc": self.auroc and self.auroc.to_dict(),
-            **{
-                name: {key: e and e.to_dict() for key, e in getattr(self, name).items()}
-                for name in ("baselines", "gains")
-            },
-        }
-
 
 def leave_one_out(
     train: Activations,
@@ -90,34 +73,32 @@ def leave_one_out(
     *,
     estimator: str | Estimator,
     name: str,
-    reasons: dict[str, str],
-    seed: int,
-    n_resamples: int,
+    draws: Draws,
+    attempt: Attempts,
 ) -> LeftOut:
     """Fits without each part in turn and tests on it; ``parts`` gives the part of every item.
 
     The layer, too, is chosen without the part (by cross-validated mean differences on the rest),
     so nothing of it leaks. Only train pairs are read: the test set stays closed. Figures that
-    the data cannot support are None, with the reason under ``name`` in ``reasons``.
+    the data cannot support are None, with the reason under ``name`` in ``attempt.reasons``.
     """
     distinct = sorted(set(parts))
     if len(distinct) < 2:
-        reasons[name] = f"leaving one out needs at least 2, got {len(distinct)}: {distinct}"
+        attempt.reasons[name] = f"leaving one out needs at least 2, got {len(distinct)}: {distinct}"
         return LeftOut(dict.fromkeys(distinct), None)
     held_out = np.full(len(parts), np.nan)
-    options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
     estimates: dict[str, Estimate | None] = {}
     for part in distinct:
         inside = torch.tensor([one == part for one in parts])
         label = f"{name}: {part}"
-        values = attempt(reasons, label, _unseen_scores, train, inside, estimator, seed)
+        values = attempt(label, _unseen_scores, train, inside, estimator, draws.seed)
         if values is None:
             estimates[part] = None
             continue
         held_out[inside.numpy()] = values
         unseen = train.select(inside)
-        estimates[part] = attempt(reasons, label, group_auroc, values, unseen, **options)
-    mean = attempt(reasons, name, _mean_within, held_out, train, parts, **options)
+        estimates[part] = attempt(label, group_auroc, values, unseen, draws)
+    mean = attempt(name, _mean_within, held_out, train, parts, draws)
     return LeftOut(estimates, mean)
 
 
@@ -127,22 +108,20 @@ def judge_hard_pairs(
     pairs: Sequence[ContrastivePair],
     words: Mapping[str, Float[np.ndarray, "item"]],
     *,
-    reasons: dict[str, str],
-    seed: int,
-    n_resamples: int,
+    draws: Draws,
+    attempt: Attempts,
 ) -> HardPairs:
     """The direction on hard pairs beside ``words``: scores of word baselines on the same items.
 
     Direction and baselines are fitted on ordinary train pairs; ``words`` are in item order.
     """
-    options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
     baselines = {
-        name: attempt(reasons, f"hard_pairs: {name}", group_auroc, scored, hard, **options)
+        name: attempt(f"hard_pairs: {name}", group_auroc, scored, hard, draws)
         for name, scored in words.items()
     }
     kind_of_pair = {p.pair_id: kind_of(p) for p in pairs}
     kinds = np.array([kind_of_pair[pair_id] for pair_id in hard.pair_ids])
-    values = attempt(reasons, "hard_pairs", probe_scores, direction, hard)
+    values = attempt("hard_pairs", probe_scores, direction, hard)
     if values is None:
         return HardPairs(None, dict.fromkeys(sorted(set(kinds))), baselines, {})
     by_kind = {}
@@ -150,13 +129,13 @@ def judge_hard_pairs(
         inside = kinds == kind
         items = hard.select(torch.from_numpy(inside))
         label = f"hard_pairs: {kind}"
-        by_kind[kind] = attempt(reasons, label, group_auroc, values[inside], items, **options)
+        by_kind[kind] = attempt(label, group_auroc, values[inside], items, draws)
     return HardPairs(
-        all=attempt(reasons, "hard_pairs", group_auroc, values, hard, **options),
+        all=attempt("hard_pairs", group_auroc, values, hard, draws),
         by_kind=by_kind,
         baselines=baselines,
         gains={
-            name: attempt(reasons, f"hard_pairs: {name}", auroc_gain, values, s, hard, **options)
+            name: attempt(f"hard_pairs: {name}", auroc_gain, values, s, hard, draws)
             for name, s in words.items()
         },
     )
@@ -168,23 +147,21 @@ def judge_masked_pairs(
     words: Mapping[str, Float[np.ndarray, "item"]],
     n_words: int,
     *,
-    reasons: dict[str, str],
-    seed: int,
-    n_resamples: int,
+    draws: Draws,
+    attempt: Attempts,
 ) -> MaskedPairs:
     """The direction, fitted on whole texts, on masked ones beside ``words``, in item order."""
-    options: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples}
     part = "lexically_ablated"
     baselines, gains = {}, {}
-    values = attempt(reasons, part, probe_scores, direction, masked)
+    values = attempt(part, probe_scores, direction, masked)
     for name, one in words.items():
         label = f"{part}: {name}"
-        baselines[name] = attempt(reasons, label, group_auroc, one, masked, **options)
+        baselines[name] = attempt(label, group_auroc, one, masked, draws)
         if values is not None:
-            gains[name] = attempt(reasons, label, auroc_gain, values, one, masked, **options)
+            gains[name] = attempt(label, auroc_gain, values, one, masked, draws)
     auroc = None
     if values is not None:
-        auroc = attempt(reasons, part, group_auroc, values, masked, **options)
+        auroc = attempt(part, group_auroc, values, masked, draws)
     return MaskedPairs(n_words, auroc, baselines, gains)
 
 
@@ -205,9 +182,7 @@ def _mean_within(
     held_out: Float[np.ndarray, "item"],
     train: Activations,
     parts: Sequence[str],
-    *,
-    seed: int,
-    n_resamples: int,
+    draws: Draws,
 ) -> Estimate:
     missing = sorted({part for part, x in zip(parts, held_out, strict=True) if np.isnan(x)})
     if missing:
@@ -217,10 +192,12 @@ def _mean_within(
         situations.setdefault(part, set()).add(group)
     estimate = stats.bootstrap(
         _mean_auroc_within(held_out, train.labels.numpy(), np.asarray(parts)),
-        [list(parts), list(train.groups)],
-        seed=seed,
-        n_resamples=n_resamples,
-        method="percentile",
+        stats.Design(
+            [list(parts), list(train.groups)],
+            seed=draws.seed,
+            n_resamples=draws.n_resamples,
+            method="percentile",
+        ),
         bounds=(0.0, 1.0),
         n_trials=max(1, sum(len(groups) // 2 for groups in situations.values())),
     )

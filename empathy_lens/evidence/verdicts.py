@@ -1,6 +1,6 @@
 """What a card says in plain words, by rules stated here and nowhere else.
 
-A claim with several conditions has the ruling of its weakest (``rules.py``), which needs no
+A claim with several conditions has the ruling of its weakest (:func:`~.card.weakest`), needing no
 correction: all must hold (Berger 1982). Where several things are tried for one claim the family
 is corrected: layers, and rows of estimators and poolings, by the largest statistic (maxT), other
 contrasts by Holm. Between claims nothing is corrected: each is judged on its own at 95%.
@@ -9,18 +9,31 @@ contrasts by Holm. Between claims nothing is corrected: each is judged on its ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
-from ..baselines import LENGTH
+from ..results import from_plain
 from ..types import Estimate
-from .card import Evidence, Ruling, Verdict
+from .baselines import LENGTH
+from .card import (
+    ALPHA,
+    CHANCE,
+    Evidence,
+    Ruling,
+    Verdict,
+    above,
+    few,
+    named_n,
+    p_text,
+    significant,
+    unknown,
+    weakest,
+)
 from .contrasts import Contrast
 from .measure import MIN_SITUATIONS
-from .rules import ALPHA, CHANCE, above, few, named_n, p_text, significant, unknown, weakest
 
-__all__ = ["CONTRAST_CLAIMS", "RULES", "judge"]
+__all__ = ["CONTRAST_CLAIMS", "RULES", "judge_claims"]
 
 WORDS_SUFFICE = 0.9
 """From this AUROC on, words alone separate the classes: no set of that kind shows more."""
@@ -37,7 +50,7 @@ CONTRAST_CLAIMS = {
 }
 
 
-def judge(evidence: Evidence) -> tuple[Verdict, ...]:
+def judge_claims(evidence: Evidence) -> tuple[Verdict, ...]:
     """A verdict for every claim, in a fixed order; contrast sets beyond the five come last."""
     names = [*CONTRAST_CLAIMS, *(n for n in evidence.contrasts if n not in CONTRAST_CLAIMS)]
     return (
@@ -64,7 +77,7 @@ def _separates(e: Evidence) -> Verdict:
 def _beats_random(e: Evidence) -> Verdict:
     """At most 5% of random directions, oriented on train, do as well on test."""
     claim = "separates better than random directions"
-    null = e.random_directions
+    null = e.nulls.random_directions
     if e.probe is None or null is None:
         return unknown(claim, e, "probe", "random_directions", "direction")
     ruling: Ruling = "supported" if null.p <= ALPHA else "not supported"
@@ -81,7 +94,7 @@ def _beyond_words(e: Evidence) -> Verdict:
 
     Never supported where a word baseline reaches WORDS_SUFFICE: the set then has no room.
     """
-    return _more_than_words("beyond words", e, e.probe, e.gains)
+    return _more_than_words("beyond words", e, e.probe, e.delta_vs_baselines)
 
 
 def _chosen_separates(e: Evidence) -> Verdict:
@@ -91,7 +104,7 @@ def _chosen_separates(e: Evidence) -> Verdict:
     if s is None or s.test_auroc is None:
         return unknown(claim, e, "selection", "direction")
     because = (
-        f"{s.chosen.estimator} at layer {s.chosen.layer}, {s.chosen.pooling} pooling, chosen among "
+        f"{s.estimator} at layer {s.layer}, {s.pooling} pooling, chosen among "
         f"{s.n_tried} by cross-validation on train: AUROC {s.test_auroc} on test, "
         f"{p_text(s.p)}; the whole procedure by nested cross-validation on train "
         f"{s.nested_auroc or 'not computed'}; {named_n(s.test_auroc)}"
@@ -130,7 +143,7 @@ def _more_than_words(
 def _beyond_length(e: Evidence) -> Verdict:
     """Above chance, and above text length by an interval that excludes 0."""
     claim = "beyond length"
-    gain = e.gains.get(LENGTH)
+    gain = e.delta_vs_baselines.get(LENGTH)
     if e.probe is None or gain is None:
         return unknown(claim, e, "probe", LENGTH, "direction")
     length = e.baselines[LENGTH]
@@ -173,15 +186,15 @@ def _holds_on_hard_pairs(e: Evidence) -> Verdict:
 def _holds_in_unseen_scenarios(e: Evidence) -> Verdict:
     """Mean AUROC within left-out scenarios above 0.5, and no scenario clearly below it."""
     claim = "holds in scenarios it never saw"
-    if e.scenarios.mean is None:
+    mean = e.leave_one_scenario_out_mean
+    if mean is None:
         return unknown(claim, e, "leave_one_scenario_out", "direction")
-    parts = {name: one for name, one in e.scenarios.parts.items() if one is not None}
+    parts = {name: one for name, one in e.leave_one_scenario_out.items() if one is not None}
     reversed_in = [name for name, one in parts.items() if one.high < CHANCE]
-    ruling = above(e.scenarios.mean, CHANCE)
+    ruling = above(mean, CHANCE)
     spread = ", ".join(f"{name} {one.value:.2f}" for name, one in parts.items())
     because = (
-        f"mean AUROC {e.scenarios.mean} over {e.scenarios.mean.n_groups} left-out scenarios"
-        f"{few(e.scenarios.mean.n_groups)}: {spread}"
+        f"mean AUROC {mean} over {mean.n_groups} left-out scenarios{few(mean.n_groups)}: {spread}"
     )
     if reversed_in:
         because += f"; reversed in {', '.join(reversed_in)}"
@@ -235,28 +248,46 @@ def _predicts_behaviour(e: Evidence) -> Verdict:
     return Verdict(claim, weakest(rulings), because)
 
 
+@dataclass(frozen=True)
+class RandomShare:
+    """How many random directions were steered, and the share that moved texts less than ours."""
+
+    n: int
+    share_below: float | None = None
+
+
+@dataclass(frozen=True)
+class SteeringOutcome:
+    """What the rule reads of ``steering_examples.json``."""
+
+    successes: int
+    out_of: int
+    random: RandomShare | None = None
+    rule: str = ""
+
+
 def _moves_behaviour(e: Evidence) -> Verdict:
     """Successes above one half (exact binomial 95%), and above 95% of random directions."""
     claim = "moves behaviour"
     if e.steering is None or not e.steering.get("out_of"):
         return unknown(claim, e, "steering")
-    successes, trials = int(e.steering["successes"]), int(e.steering["out_of"])
+    steered = from_plain(e.steering, SteeringOutcome, "steering")
+    successes, trials = steered.successes, steered.out_of
     interval = binomtest(successes, trials).proportion_ci(1 - ALPHA, method="exact")
     rate = Estimate(
         successes / trials, interval.low, interval.high, 1 - ALPHA, trials, trials, "exact binomial"
     )
-    random: dict[str, Any] = dict(e.steering.get("random") or {})
-    share = random.get("share_below")
     because = f"{successes} of {trials} steered texts succeed ({rate})" + few(trials)
     rulings = [above(rate, CHANCE)]
-    if share is None:
+    if steered.random is None or steered.random.share_below is None:
         rulings.append("cannot tell")
         because += "; no random directions were steered beside it"
     else:
+        share = steered.random.share_below
         rulings.append("supported" if share >= 1 - ALPHA else "not supported")
-        because += f"; moves more than {100 * share:.0f}% of {random.get('n')} random directions"
-    if e.steering.get("rule"):
-        because += f"; success: {e.steering['rule']}"
+        because += f"; moves more than {100 * share:.0f}% of {steered.random.n} random directions"
+    if steered.rule:
+        because += f"; success: {steered.rule}"
     return Verdict(claim, weakest(rulings), because)
 
 

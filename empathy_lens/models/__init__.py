@@ -1,23 +1,53 @@
-"""Loading models: the only package that knows TransformerLens versions, devices and dtypes.
+"""Loading models: the only room that knows TransformerLens versions, devices and dtypes.
 
-``load_model`` gives a HookedTransformer where the installed TransformerLens and the
-architecture allow it, else a TransformerBridge. Weights are never processed (no LayerNorm
-folding, no centring), so ``blocks.L.hook_resid_post`` equals the hub model's block output and
-directions can be carried over to other tools.
+In: a name (``embedded``, a hub id, a folder). Out: a HookedTransformer where the installed
+TransformerLens and the architecture allow it, else a TransformerBridge, with a ``ModelCard``.
+Weights are never processed (no LayerNorm folding, no centring), so ``blocks.L.hook_resid_post``
+equals the hub model's block output and directions carry over to other tools.
+
+>>> model = load_model("google/gemma-2-9b-it", dtype="bfloat16")
+>>> model_card(model).provenance.weights_hash
 """
 
-from .card import ModelCard, model_card
-from .devices import model_device, resolve_device, resolve_dtype
-from .hooked import HOOKED_AVAILABLE
-from .loading import Backend, load_model
+from .checkpoint import ModelSource, embedded_key, locate_model
+from .devices import (
+    DTYPES,
+    available_devices,
+    bfloat16_instructions,
+    model_device,
+    resolve_device,
+    resolve_dtype,
+)
+from .embedded import EMBEDDED_MODELS, embedded_folder, embedded_state, fetch_embedded
+from .hooked import HOOKED_AVAILABLE, Internals
+from .hub import HubConfig, HubModel, Tokenizer, load_hub_config, load_tokenizer, parameters_only
+from .loading import Backend, ModelCard, load_model, model_card, weights_hash
 
 __all__ = [
+    "DTYPES",
+    "EMBEDDED_MODELS",
     "HOOKED_AVAILABLE",
     "Backend",
+    "HubConfig",
+    "HubModel",
+    "Internals",
     "ModelCard",
+    "ModelSource",
+    "Tokenizer",
+    "available_devices",
+    "bfloat16_instructions",
+    "embedded_folder",
+    "embedded_key",
+    "embedded_state",
+    "fetch_embedded",
+    "load_hub_config",
     "load_model",
+    "load_tokenizer",
+    "locate_model",
     "model_card",
     "model_device",
+    "parameters_only",
     "resolve_device",
     "resolve_dtype",
+    "weights_hash",
 ]

@@ -1,4 +1,4 @@
-"""Reading a checkpoint's safetensors piece by piece, straight into the wanted dtype and device.
+"""Where a model's files are, and its safetensors read piece by piece into dtype and device.
 
 transformers maps the files into memory. That costs nothing while the values stay as they are on
 the CPU; but where they are cast or moved, the mapped file stays resident beside the new tensors,
@@ -12,7 +12,8 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import EllipsisType
+from typing import Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,17 +21,21 @@ from torch import Tensor
 
 from ..errors import InputError, ModelError
 from ..files import read_json
-from .source import ModelSource
+from .embedded import EMBEDDED_MODELS, embedded_folder
 
 __all__ = [
     "Checkpoint",
+    "ModelSource",
     "StoredTensor",
+    "embedded_key",
     "find_checkpoint",
     "is_downloaded",
+    "locate_model",
     "open_checkpoint",
     "some_names",
 ]
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 INDEX, SINGLE_FILE = "model.safetensors.index.json", "model.safetensors"
 # Above 32 MB, the C library gives memory back to the system as soon as it is free.
 PIECE_BYTES = 1 << 26
@@ -44,6 +49,69 @@ DTYPES = {
 }
 
 
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a checkpoint is read from (a folder, or an id on the hub), and its name there.
+
+    ``revision`` is a branch, tag or commit of the hub; None means its default branch.
+    """
+
+    path: str
+    hub_id: str
+    local: bool
+    revision: str | None = None
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Options of transformers' loaders, so that they read from here and nowhere else."""
+        return {"local_files_only": self.local} | (
+            {} if self.revision is None else {"revision": self.revision}
+        )
+
+
+def embedded_key(name: str) -> str | None:
+    """The embedded model that ``embedded`` or ``embedded:NAME`` means; None for other names."""
+    if name != "embedded" and not name.startswith("embedded:"):
+        return None
+    return name.partition(":")[2] or "gemma3-270m"
+
+
+def locate_model(name: str, revision: str | None = None) -> ModelSource:
+    """The source that a user's ``--model`` means. An embedded model is prepared on first use.
+
+    Raises ModelError for a folder that is absent or lacks its config or tokenizer.
+    """
+    key = embedded_key(name)
+    if key is not None:
+        folder = embedded_folder(key)
+        return ModelSource(str(folder), EMBEDDED_MODELS[key].hub_id, True, revision)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"{folder}: expected a model folder, it has no config.json")
+        if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+            # transformers would make up an empty tokenizer for the architecture and go on.
+            raise ModelError(
+                f"{folder}: expected a model folder, it has no tokenizer "
+                f"(none of {', '.join(TOKENIZER_FILES)})"
+            )
+        return ModelSource(str(folder), folder.name, True, revision)
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise ModelError(f"{name}: no such folder, and not a hub id (owner/name)")
+    return ModelSource(name, name, False, revision)
+
+
+@runtime_checkable
+class FileSlice(Protocol):
+    """A tensor in a file as safetensors opens it: indexing reads."""
+
+    def get_shape(self) -> list[int]: ...
+
+    def get_dtype(self) -> str: ...
+
+    def __getitem__(self, at: slice | EllipsisType) -> Tensor: ...
+
+
 class StoredTensor:
     """A tensor that is still in its file.
 
@@ -51,7 +119,7 @@ class StoredTensor:
     ``.to(device, dtype)``: only the latter reads.
     """
 
-    def __init__(self, mapped: Any, read: Any) -> None:
+    def __init__(self, mapped: FileSlice, read: FileSlice) -> None:
         self.shape: tuple[int, ...] = tuple(mapped.get_shape())
         self.kind: str = mapped.get_dtype()
         self._mapped, self._read = mapped, read
@@ -60,10 +128,12 @@ class StoredTensor:
     def is_float(self) -> bool:
         return self.kind in DTYPES
 
-    def __getitem__(self, everything: Any) -> StoredTensor:
+    def __getitem__(self, everything: object) -> StoredTensor:
         return self
 
-    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Tensor:
+    def to(
+        self, device: torch.device | str | int | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """The values on the device, cast as ``Tensor.to`` casts.
 
         Needs memory for the result and for one piece of 64 MB; for the result alone, and only
@@ -113,10 +183,10 @@ def find_checkpoint(source: ModelSource) -> Checkpoint | None:
     single = cached_file(source.path, SINGLE_FILE, **optional)
     if single is not None:
         return Checkpoint((Path(single),))
-    found = cached_file(source.path, INDEX, **optional)
-    if found is None:
+    cached_index = cached_file(source.path, INDEX, **optional)
+    if cached_index is None:
         return None
-    index = Path(found)
+    index = Path(cached_index)
     shards = sorted(set(_weight_map(index).values()))
     if source.local:
         missing = [shard for shard in shards if not (index.parent / shard).is_file()]

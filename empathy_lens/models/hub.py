@@ -7,23 +7,37 @@ is what the model takes there, never a copy more.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
 from ..errors import ModelError
-from .checkpoint import find_checkpoint, open_checkpoint, some_names
-from .source import ModelSource
+from .checkpoint import ModelSource, StoredTensor, find_checkpoint, open_checkpoint, some_names
 
 __all__ = ["load_hub_config", "load_hub_model", "load_tokenizer", "parameters_only"]
 
 # Loading less than this takes seconds: a progress bar would only flash by.
 SHOW_PROGRESS_BYTES = 4e9
 
+HubConfig = Any
+"""A configuration of transformers, which has no types here."""
+HubModel = Any
+"""A model of transformers."""
+Tokenizer = Any
+"""A tokenizer of transformers."""
 
-def load_hub_config(source: ModelSource) -> Any:
+
+class LoadingInfo(TypedDict):
+    """What transformers says of a checkpoint that it has loaded."""
+
+    missing_keys: Collection[str]
+    unexpected_keys: Collection[str]
+    mismatched_keys: Collection[tuple[str, torch.Size, torch.Size]]
+
+
+def load_hub_config(source: ModelSource) -> HubConfig:
     """The model's configuration. Raises ModelError where it cannot be had or read."""
     from transformers import AutoConfig
 
@@ -31,7 +45,7 @@ def load_hub_config(source: ModelSource) -> Any:
         return AutoConfig.from_pretrained(source.path, **source.options)
 
 
-def load_tokenizer(source: ModelSource) -> Any:
+def load_tokenizer(source: ModelSource) -> Tokenizer:
     """The model's tokenizer. Raises ModelError where it cannot be had or read."""
     from transformers import AutoTokenizer
 
@@ -43,7 +57,7 @@ def load_tokenizer(source: ModelSource) -> Any:
     return tokenizer
 
 
-def parameters_only(config: Any) -> Any:
+def parameters_only(config: HubConfig) -> HubModel:
     """The model of a configuration without values (on torch's meta device); takes no memory.
 
     Raises ModelError for a configuration that no causal language model has.
@@ -59,7 +73,7 @@ def parameters_only(config: Any) -> Any:
         ) from None
 
 
-def load_hub_model(source: ModelSource, dtype: torch.dtype, device: torch.device) -> Any:
+def load_hub_model(source: ModelSource, dtype: torch.dtype, device: torch.device) -> HubModel:
     """The model in evaluation mode on the device.
 
     Raises ModelError where it cannot be had, and where files or tensors are missing, damaged, of
@@ -69,7 +83,7 @@ def load_hub_model(source: ModelSource, dtype: torch.dtype, device: torch.device
     with _clear_faults(source):
         config = load_hub_config(source)
         checkpoint = find_checkpoint(source)
-        options: dict[str, Any] = {
+        options: dict[str, object] = {
             "dtype": dtype,
             "device_map": {"": device},
             # Eager attention: the only kind that applies soft-caps and shows patterns.
@@ -102,7 +116,7 @@ def load_hub_model(source: ModelSource, dtype: torch.dtype, device: torch.device
     return model.eval().requires_grad_(False)
 
 
-def _check_kinds(source: ModelSource, model: Any, tensors: dict[str, Any]) -> None:
+def _check_kinds(source: ModelSource, model: HubModel, tensors: dict[str, StoredTensor]) -> None:
     """Integers in place of numbers would be cast in silence, as of a quantised checkpoint."""
     floats = {name for name, p in model.named_parameters() if p.is_floating_point()}
     wrong = {name for name in floats & tensors.keys() if not tensors[name].is_float}
@@ -115,15 +129,15 @@ def _check_kinds(source: ModelSource, model: Any, tensors: dict[str, Any]) -> No
         )
 
 
-def _check_loading(source: ModelSource, loading: dict[str, Any]) -> None:
+def _check_loading(source: ModelSource, loading: LoadingInfo) -> None:
     faults = []
     if loading["missing_keys"]:
         missing = loading["missing_keys"]
         faults.append(f"its checkpoint lacks {len(missing)} tensors ({some_names(missing)})")
     if loading["mismatched_keys"]:
         shapes = [
-            f"{name}: {list(found)}, expected {list(expected)}"
-            for name, found, expected in loading["mismatched_keys"]
+            f"{name}: {list(stored)}, expected {list(expected)}"
+            for name, stored, expected in loading["mismatched_keys"]
         ]
         faults.append(f"{len(shapes)} tensors are of a wrong shape ({some_names(shapes)})")
     if loading["unexpected_keys"]:

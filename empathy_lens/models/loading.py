@@ -1,24 +1,43 @@
-"""``load_model``: from a name to a model with hooks."""
+"""``load_model``: from a name to a model with hooks, and the card that says what it is."""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
+from torch import nn
 
 from ..errors import InputError, ModelError
 from ..types import HookedModel, Provenance
-from .card import ModelCard, attach_card, stop_ids, weights_hash
+from .checkpoint import ModelSource, locate_model
 from .devices import resolve_device, resolve_dtype
 from .hooked import HOOKED_AVAILABLE, hooked_transformer, quiet_transformer_lens
-from .hub import load_hub_config, load_hub_model, load_tokenizer
-from .source import ModelSource, locate_model
+from .hub import HubModel, Tokenizer, load_hub_config, load_hub_model, load_tokenizer
 
-__all__ = ["Backend", "load_model"]
+__all__ = ["Backend", "ModelCard", "load_model", "model_card", "weights_hash"]
 
 Backend = Literal["auto", "hooked", "bridge"]
+CARD_ATTRIBUTE = "empathy_lens_card"
+HASHED_VALUES = 64
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What the library must know of a loaded model beside its weights.
+
+    ``bos_id`` is the token that starts every text, or None for models without one; ``stop_ids``
+    end a completion; ``chat`` says whether prompts are wrapped in the tokenizer's chat template.
+    """
+
+    provenance: Provenance
+    bos_id: int | None
+    stop_ids: frozenset[int]
+    chat: bool
+    n_ctx: int
 
 
 def load_model(
@@ -69,9 +88,9 @@ def load_model(
     limit = getattr(hub_model.config, "max_position_embeddings", None) or n_ctx
     n_ctx = min(n_ctx, limit)
     chat = bool(tokenizer.chat_template)
-    prompt_format = f"{'chat' if chat else 'plain'}, {_bos_policy(tokenizer)}"
-    hashed, stops = weights_hash(hub_model), stop_ids(hub_model, tokenizer)
     bos_id = tokenizer.bos_token_id
+    prompt_format = f"{'chat' if chat else 'plain'}, {'no' if bos_id is None else 'one'} bos"
+    hashed, stops = weights_hash(hub_model), _stop_ids(hub_model, tokenizer)
     used, model = _with_hooks(backend, source, hub_model, tokenizer, resolved_dtype, n_ctx)
     provenance = Provenance(
         model_name=source.hub_id,
@@ -82,22 +101,18 @@ def load_model(
         revision=revision or "",
         prompt_format=prompt_format,
     )
-    attach_card(model, ModelCard(provenance, bos_id, stops, chat, n_ctx))
-    return cast(HookedModel, model)
-
-
-def _bos_policy(tokenizer: Any) -> str:
-    return "no bos" if tokenizer.bos_token_id is None else "one bos"
+    _attach_card(model, ModelCard(provenance, bos_id, stops, chat, n_ctx))
+    return model
 
 
 def _with_hooks(
     backend: Backend,
     source: ModelSource,
-    hub_model: Any,
-    tokenizer: Any,
+    hub_model: HubModel,
+    tokenizer: Tokenizer,
     dtype: torch.dtype,
     n_ctx: int,
-) -> tuple[str, Any]:
+) -> tuple[str, HookedModel]:
     """The hub model as a HookedTransformer or a TransformerBridge, and which it became."""
     if backend != "bridge" and HOOKED_AVAILABLE:
         try:
@@ -122,3 +137,64 @@ def _with_hooks(
     except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
         raise ModelError(f"TransformerLens cannot bridge {source.hub_id}: {error}") from error
     return "bridge", bridge.eval().requires_grad_(False)
+
+
+def _attach_card(model: object, card: ModelCard) -> None:
+    """Keeps the card on the model, where :func:`model_card` finds it."""
+    object.__setattr__(model, CARD_ATTRIBUTE, card)
+
+
+def model_card(model: HookedModel) -> ModelCard:
+    """The card of a model; made on the spot for one that ``load_model`` did not load.
+
+    Such a model's weights may have been processed by TransformerLens, which changes the
+    residual stream: ``weight_basis`` is then "processed" and its directions are its own.
+    """
+    card = getattr(model, CARD_ATTRIBUTE, None)
+    if card is not None:
+        return cast(ModelCard, card)
+    cfg, tokenizer = model.cfg, model.tokenizer
+    processed = str(getattr(cfg, "normalization_type", "")).endswith("Pre")
+    chat = bool(getattr(tokenizer, "chat_template", None))
+    card = ModelCard(
+        provenance=Provenance(
+            model_name=str(getattr(cfg, "model_name", "custom")),
+            weights_hash=weights_hash(cast(nn.Module, model)),
+            dtype=str(getattr(cfg, "dtype", "")).removeprefix("torch."),
+            backend="hooked" if type(model).__name__ == "HookedTransformer" else "bridge",
+            transformer_lens=version("transformer-lens"),
+            weight_basis="processed" if processed else "hub",
+            prompt_format="chat" if chat else "plain",
+        ),
+        bos_id=getattr(tokenizer, "bos_token_id", None),
+        stop_ids=_stop_ids(model, tokenizer),
+        chat=chat,
+        n_ctx=int(getattr(cfg, "n_ctx", 2048)),
+    )
+    _attach_card(model, card)
+    return card
+
+
+def _stop_ids(model: object, tokenizer: object) -> frozenset[int]:
+    """The end tokens of the tokenizer and of the model's generation settings (end of turn)."""
+    settings = getattr(model, "generation_config", None)
+    configured = getattr(settings, "eos_token_id", None)
+    listed = configured if isinstance(configured, list) else [configured]
+    ids = (*listed, getattr(tokenizer, "eos_token_id", None))
+    return frozenset(int(i) for i in ids if i is not None)
+
+
+def weights_hash(module: nn.Module) -> str:
+    """A fingerprint of the loaded weights: names, shapes and evenly spaced values of each tensor.
+
+    Reading a few values of every tensor tells models and fine-tunes apart without touching
+    gigabytes.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.named_parameters()):
+        flat = tensor.detach().reshape(-1)
+        step = max(1, flat.numel() // HASHED_VALUES)
+        values = flat[::step][:HASHED_VALUES].to("cpu", torch.float32)
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()[:32]

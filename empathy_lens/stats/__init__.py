@@ -4,14 +4,7 @@ Items come in groups (the two sides of a pair, the texts of a situation), so int
 resample groups and permutations exchange only what the design allows.
 """
 
-from .correlation import (
-    dummies,
-    fisher_interval,
-    kendall,
-    partial_correlation,
-    pearson,
-    spearman,
-)
+from .correlation import dummies, kendall, partial_correlation, pearson, spearman
 from .discrimination import (
     accuracy_estimate,
     auroc,
@@ -20,8 +13,9 @@ from .discrimination import (
     mean_estimate,
     separation_estimate,
 )
-from .groups import Groups, Ids
+from .groups import Design, Groups, Ids, IntervalMethod
 from .permutation import (
+    Exchange,
     PermutationResult,
     auroc_permutation,
     holm,
@@ -30,9 +24,11 @@ from .permutation import (
     permutation_p,
     permutations,
 )
-from .resampling import IntervalMethod, bootstrap, cluster_weights
+from .resampling import bootstrap, cluster_weights
 
 __all__ = [
+    "Design",
+    "Exchange",
     "Groups",
     "Ids",
     "IntervalMethod",
@@ -45,7 +41,6 @@ __all__ = [
     "bootstrap",
     "cluster_weights",
     "dummies",
-    "fisher_interval",
     "holm",
     "kendall",
     "max_statistic_p",

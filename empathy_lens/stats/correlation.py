@@ -2,22 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, cast
 
 import numpy as np
-from jaxtyping import Float, Real
-from scipy.special import ndtri
+from jaxtyping import Float, Int, Real
 from scipy.stats import rankdata
 
 from ..errors import DegenerateDataError, InputError
 from ..types import Estimate
-from .groups import Groups, Ids, as_scores, group_codes, nested_codes
+from .groups import Design, Ids, as_scores, group_codes, nested_codes
 from .permutation import Exchange, permutation_p, permutations
-from .resampling import IntervalMethod, bootstrap
+from .resampling import bootstrap
 
 __all__ = [
     "dummies",
-    "fisher_interval",
     "kendall",
     "partial_correlation",
     "pearson",
@@ -31,65 +29,53 @@ _BATCH_ELEMENTS = 1 << 21
 def pearson(
     x: Real[np.ndarray, "item"],
     y: Real[np.ndarray, "item"],
-    groups: Groups,
+    design: Design,
     *,
-    seed: int,
     exchange: Exchange = "groups",
-    strata: Ids | None = None,
-    n_resamples: int = 10_000,
-    **options: Any,
 ) -> Estimate:
     """Product-moment correlation over items, in [-1, 1], as ``scipy.stats.pearsonr`` gives it.
 
-    The interval is a cluster bootstrap (``options`` go to :func:`bootstrap`; the default is
-    ``method="percentile"``, which covers a little better here than BCa). ``p``, two-sided,
-    permutes y: ``exchange="groups"`` moves whole groups and shuffles inside them,
-    ``"within"`` only shuffles inside (see :func:`permutations`); neither crosses ``strata``.
+    The interval is a cluster bootstrap (percentile unless ``design.method`` says otherwise: it
+    covers a little better here than BCa). ``p``, two-sided, permutes y ``design.n_resamples``
+    times: ``exchange="groups"`` moves whole groups and shuffles inside them, ``"within"`` only
+    shuffles inside (see :func:`permutations`); neither crosses ``design.strata``.
     An exact ±1 has the boundary interval for ``n_groups // 2`` independent comparisons.
 
     Raises InputError for lengths that differ or NaN, DegenerateDataError for a constant
     variable or fewer than three groups.
     """
-    columns, design = _canonical(x, y, groups, strata)
-    return _correlation(columns, False, design, exchange, seed, n_resamples, options)
+    columns, _, design = _canonical(x, y, design)
+    return _correlation(columns, False, design, exchange)
 
 
 def spearman(
     x: Real[np.ndarray, "item"],
     y: Real[np.ndarray, "item"],
-    groups: Groups,
+    design: Design,
     *,
-    seed: int,
     exchange: Exchange = "groups",
-    strata: Ids | None = None,
-    n_resamples: int = 10_000,
-    **options: Any,
 ) -> Estimate:
     """Rank correlation with midranks for ties, in [-1, 1]; re-ranked in every resample.
 
     Equals ``scipy.stats.spearmanr``; interval, ``p`` and errors as in :func:`pearson`.
     """
-    columns, design = _canonical(x, y, groups, strata)
-    return _correlation(columns, True, design, exchange, seed, n_resamples, options)
+    columns, _, design = _canonical(x, y, design)
+    return _correlation(columns, True, design, exchange)
 
 
 def kendall(
     x: Real[np.ndarray, "item"],
     y: Real[np.ndarray, "item"],
-    groups: Groups,
+    design: Design,
     *,
-    seed: int,
     exchange: Exchange = "groups",
-    strata: Ids | None = None,
-    n_resamples: int = 10_000,
-    **options: Any,
 ) -> Estimate:
     """Kendall's tau-b (ties corrected), in [-1, 1], as ``scipy.stats.kendalltau`` gives it.
 
     Interval, ``p`` and errors as in :func:`pearson`. Time grows with the square of the
     items: about 2 s at 200 items and 10,000 resamples.
     """
-    (a, b), design = _canonical(x, y, groups, strata)
+    (a, b), _, design = _canonical(x, y, design)
     sign_a, sign_b = (np.sign(v[:, None] - v) for v in (a, b))
 
     def tau_b(weights: np.ndarray) -> np.ndarray:
@@ -100,8 +86,8 @@ def kendall(
         with np.errstate(invalid="ignore", divide="ignore"):
             return agree / np.sqrt(in_a * in_b)
 
-    estimate = _interval(tau_b, design, seed, n_resamples, options)
-    draws = _draws(design, exchange, seed, n_resamples)
+    estimate = _interval(tau_b, design)
+    draws = _draws(design, exchange)
     i, j = np.triu_indices(len(a), 1)
     upper_a, flat_b = sign_a[i, j].astype(np.float32), sign_b.astype(np.float32).ravel()
     scale = np.sqrt((sign_a**2).sum() * (sign_b**2).sum()) / 2
@@ -109,7 +95,7 @@ def kendall(
     null = np.concatenate(
         [
             flat_b[draw[:, i] * len(a) + draw[:, j]] @ upper_a
-            for start in range(0, n_resamples, batch)
+            for start in range(0, len(draws), batch)
             for draw in [draws[start : start + batch]]
         ]
     )
@@ -121,34 +107,27 @@ def partial_correlation(
     x: Real[np.ndarray, "item"],
     y: Real[np.ndarray, "item"],
     covariates: Real[np.ndarray, "item k"] | None,
-    groups: Groups,
+    design: Design,
     *,
     method: Literal["spearman", "pearson"] = "spearman",
-    seed: int,
-    interval: IntervalMethod = "percentile",
     exchange: Exchange = "groups",
-    strata: Ids | None = None,
-    n_resamples: int = 10_000,
-    **options: Any,
 ) -> Estimate:
     """Correlation of what a linear fit on the covariates leaves of x and of y, in [-1, 1].
 
     ``method="spearman"`` ranks x, y and the covariates first (0/1 columns, as
     :func:`dummies` makes them, are unaffected); ranks and fits are redone in each resample.
     ``p`` permutes the residuals of y (Freedman & Lane 1983), exact without covariates or
-    where they are constant within ``strata``. Columns that depend on one another are
-    harmless. ``interval`` is the ``method`` of :func:`bootstrap`.
+    where they are constant within ``design.strata``. Columns that depend on one another are
+    harmless.
 
     Raises as :func:`pearson`, and DegenerateDataError where the covariates explain x or y
     completely.
     """
     if method not in ("spearman", "pearson"):
         raise InputError(f"method: expected 'spearman' or 'pearson', got {method!r}")
-    columns, design = _canonical(x, y, groups, strata)
-    columns += [c[design.order] for c in _covariate_columns(covariates, len(design.order))]
-    options = {"method": interval} | options
-    ranked = method == "spearman"
-    return _correlation(columns, ranked, design, exchange, seed, n_resamples, options)
+    columns, order, design = _canonical(x, y, design)
+    columns += [c[order] for c in _covariate_columns(covariates, len(order))]
+    return _correlation(columns, method == "spearman", design, exchange)
 
 
 def dummies(ids: Ids) -> Float[np.ndarray, "item k"]:
@@ -157,30 +136,13 @@ def dummies(ids: Ids) -> Float[np.ndarray, "item k"]:
     return (codes[:, None] == np.arange(1, int(codes.max(initial=0)) + 1)).astype(np.float64)
 
 
-def fisher_interval(r: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Fisher's (1921) z interval of a Pearson correlation, for reference.
-
-    It assumes n independent, bivariate normal items; grouped items need the bootstrap.
-    """
-    if not -1 < r < 1:
-        raise DegenerateDataError(f"r: expected a correlation strictly between -1 and 1, got {r}")
-    if n < 4:
-        raise DegenerateDataError(f"n: expected at least 4 items, got {n}")
-    reach = ndtri((1 + confidence) / 2) / np.sqrt(n - 3)
-    return float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach))
-
-
-class _Design(NamedTuple):
-    """Items sorted by group and value, so that the order they come in changes no draw."""
-
-    order: np.ndarray
-    levels: list[np.ndarray]
-    strata: np.ndarray | None
-
-
 def _canonical(
-    x: Any, y: Any, groups: Groups, strata: Ids | None
-) -> tuple[list[np.ndarray], _Design]:
+    x: object, y: object, design: Design
+) -> tuple[list[np.ndarray], Int[np.ndarray, "item"], Design]:
+    """x and y, the order they are sorted in, and the design of the sorted items.
+
+    Sorted by group and value, so that the order in which items come changes no draw.
+    """
     a, b = as_scores(x, "x"), as_scores(y, "y")
     if a.ndim != 1 or a.shape != b.shape:
         raise InputError(
@@ -189,63 +151,48 @@ def _canonical(
     for name, v in (("x", a), ("y", b)):
         if np.ptp(v) <= 1e-13 * np.abs(v).max():
             raise DegenerateDataError(f"{name}: expected values that vary, got a constant")
-    levels = nested_codes(groups, len(a))
+    levels = nested_codes(design.groups, len(a))
     order = np.lexsort((b, a, levels[-1]))
-    layers = None if strata is None else group_codes(strata, len(a), "strata")[order]
-    return [a[order], b[order]], _Design(order, [level[order] for level in levels], layers)
+    strata = None if design.strata is None else group_codes(design.strata, len(a), "strata")[order]
+    groups = [level[order] for level in levels]
+    ordered = replace(design, groups=groups if len(groups) > 1 else groups[0], strata=strata)
+    return [a[order], b[order]], order, ordered
 
 
 def _correlation(
-    columns: list[np.ndarray],
-    ranked: bool,
-    design: _Design,
-    exchange: Exchange,
-    seed: int,
-    n_resamples: int,
-    options: dict[str, Any],
+    columns: list[np.ndarray], ranked: bool, design: Design, exchange: Exchange
 ) -> Estimate:
     fixed = np.stack([rankdata(c) if ranked else c for c in columns], axis=1)
     left_x, left_y, basis = _residuals(fixed)
     statistic = _ranked_statistic(columns) if ranked else _moment_statistic(fixed)
-    estimate = _interval(statistic, design, seed, n_resamples, options)
+    estimate = _interval(statistic, design)
 
-    permuted = left_y[_draws(design, exchange, seed, n_resamples)]
+    permuted = left_y[_draws(design, exchange)]
     permuted -= (permuted @ basis) @ basis.T
     norms = np.linalg.norm(left_x) * np.linalg.norm(permuted, axis=1)
     null = (permuted @ left_x) / np.maximum(norms, 1e-300)
     return replace(estimate, p=float(permutation_p(estimate.value, null, "two-sided")))
 
 
-def _interval(
-    statistic: _Statistic, design: _Design, seed: int, n_resamples: int, options: dict[str, Any]
-) -> Estimate:
-    n_groups = int(design.levels[0].max()) + 1
+def _interval(statistic: _Statistic, design: Design) -> Estimate:
+    n_groups = int(nested_codes(design.groups)[0].max()) + 1
     # At 20 and 40 groups the estimated acceleration costs more than the skew it mends.
-    options = {"method": "percentile"} | options
-    estimate = bootstrap(
-        statistic,
-        design.levels if len(design.levels) > 1 else design.levels[0],
-        seed=seed,
-        strata=design.strata,
-        n_resamples=n_resamples,
-        bounds=(-1.0, 1.0),
-        n_trials=max(1, n_groups // 2),
-        **options,
-    )
+    design = replace(design, method=design.method or "percentile")
+    estimate = bootstrap(statistic, design, bounds=(-1.0, 1.0), n_trials=max(1, n_groups // 2))
     return cast(Estimate, estimate)
 
 
-def _draws(design: _Design, exchange: Exchange, seed: int, n_permutations: int) -> np.ndarray:
+def _draws(design: Design, exchange: Exchange) -> Int[np.ndarray, "permutation item"]:
     return permutations(
-        design.levels[0],
-        n_permutations=n_permutations,
-        seed=seed,
+        nested_codes(design.groups)[0],
+        n_permutations=design.n_resamples,
+        seed=design.seed,
         exchange=exchange,
         strata=design.strata,
     )
 
 
-def _covariate_columns(covariates: Any, n_items: int) -> list[np.ndarray]:
+def _covariate_columns(covariates: object, n_items: int) -> list[np.ndarray]:
     if covariates is None:
         return []
     array = np.asarray(covariates, dtype=np.float64)

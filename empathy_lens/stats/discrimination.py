@@ -1,7 +1,7 @@
 """How well scores tell two classes apart: AUROC, Cohen's d, accuracy, and a plain mean."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Real
@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 
 from ..errors import DegenerateDataError, InputError
 from ..types import Estimate
-from .groups import Groups, as_labels, as_scores, nested_codes
+from .groups import Design, Groups, as_labels, as_scores, nested_codes
 from .resampling import bootstrap
 
 __all__ = [
@@ -42,14 +42,11 @@ def auroc(
 def auroc_estimate(
     scores: Real[np.ndarray, "*layer item"],
     labels: Bool[np.ndarray, "item"],
-    groups: Groups,
-    *,
-    seed: int,
-    **options: Any,
+    design: Design,
 ) -> Estimate | list[Estimate]:
     """AUROC with its cluster-bootstrap interval; a list, one a layer, for 2-D scores.
 
-    ``options`` are those of :func:`bootstrap`. All layers see the same resamples. Where all
+    All layers see the same resamples. Where all
     resamples agree (AUROC 1.0 or 0.0) the interval is the exact bound for as many
     independent comparisons as can be formed from distinct groups: 40 perfect pairs allow
     20, and say [0.83, 1.00]. One pair with its sides exchanged spoils two comparisons,
@@ -57,14 +54,12 @@ def auroc_estimate(
 
     Raises DegenerateDataError for one class, constant scores or fewer than three groups.
     """
-    values, positive = _scored(scores, labels, groups)
+    values, positive = _scored(scores, labels, design.groups)
     return bootstrap(
         _weighted_auroc(values, positive),
-        groups,
-        seed=seed,
+        design,
         bounds=(0.0, 1.0),
-        n_trials=_n_disjoint_comparisons(positive, groups),
-        **options,
+        n_trials=_n_disjoint_comparisons(positive, design.groups),
     )
 
 
@@ -72,10 +67,7 @@ def auroc_difference(
     scores_a: Real[np.ndarray, "item"],
     scores_b: Real[np.ndarray, "item"],
     labels: Bool[np.ndarray, "item"],
-    groups: Groups,
-    *,
-    seed: int,
-    **options: Any,
+    design: Design,
 ) -> Estimate:
     """AUROC of a minus AUROC of b on the same items, in [-1, 1]; positive = a is better.
 
@@ -83,8 +75,8 @@ def auroc_difference(
     two-sided, by inverting the bootstrap interval. DeLong et al. (1988) give the variance
     for independent items; here items come in groups, for which it would be too small.
     """
-    values_a, positive = _scored(scores_a, labels, groups, "scores_a")
-    values_b, _ = _scored(scores_b, labels, groups, "scores_b")
+    values_a, positive = _scored(scores_a, labels, design.groups, "scores_a")
+    values_b, _ = _scored(scores_b, labels, design.groups, "scores_b")
     if values_a.ndim != 1 or values_b.ndim != 1:
         raise InputError(
             f"auroc_difference: expected one score an item, got shapes {values_a.shape} and "
@@ -98,12 +90,10 @@ def auroc_difference(
 
     estimate = bootstrap(
         difference,
-        groups,
-        seed=seed,
+        design,
         bounds=(-1.0, 1.0),
-        n_trials=_n_disjoint_comparisons(positive, groups),
+        n_trials=_n_disjoint_comparisons(positive, design.groups),
         null=0.0,
-        **options,
     )
     return cast(Estimate, estimate)
 
@@ -111,10 +101,7 @@ def auroc_difference(
 def separation_estimate(
     scores: Real[np.ndarray, "*layer item"],
     labels: Bool[np.ndarray, "item"],
-    groups: Groups,
-    *,
-    seed: int,
-    **options: Any,
+    design: Design,
 ) -> Estimate | list[Estimate]:
     """Cohen's d: positive mean minus negative mean, in pooled standard deviations.
 
@@ -122,7 +109,7 @@ def separation_estimate(
     denominator (Cohen 1988, sec. 2.5). Resampled by group; a list for 2-D scores.
     Raises DegenerateDataError where no class varies.
     """
-    values, positive = _scored(scores, labels, groups)
+    values, positive = _scored(scores, labels, design.groups)
     rows = np.atleast_2d(values)
     centred = rows - rows.mean(axis=-1, keepdims=True)
 
@@ -142,15 +129,12 @@ def separation_estimate(
         d = np.where(pooled > 1e-12 * np.abs(centred).max(axis=-1), d, np.nan)
         return d if values.ndim == 2 else d[:, 0]
 
-    return bootstrap(cohens_d, groups, seed=seed, **options)
+    return bootstrap(cohens_d, design)
 
 
 def accuracy_estimate(
     correct: Bool[np.ndarray, "item"] | Real[np.ndarray, "item"],
-    groups: Groups,
-    *,
-    seed: int,
-    **options: Any,
+    design: Design,
 ) -> Estimate:
     """Share of correct items (True/False or 1/0), in [0, 1], resampled by group.
 
@@ -160,11 +144,14 @@ def accuracy_estimate(
     values = as_scores(correct, "correct")
     if not np.isin(values, (0.0, 1.0)).all():
         raise InputError(f"correct: expected True/False, got {np.unique(values)[:5].tolist()}")
-    return mean_estimate(values, groups, seed=seed, bounds=(0.0, 1.0), **options)
+    return mean_estimate(values, design, bounds=(0.0, 1.0))
 
 
 def mean_estimate(
-    values: Real[np.ndarray, "item"], groups: Groups, *, seed: int, **options: Any
+    values: Real[np.ndarray, "item"],
+    design: Design,
+    *,
+    bounds: tuple[float, float] | None = None,
 ) -> Estimate:
     """Mean over items, in the units of ``values``, resampled by group.
 
@@ -175,17 +162,17 @@ def mean_estimate(
     array = as_scores(values, "values")
     if array.ndim != 1:
         raise InputError(f"values: expected one value an item, got shape {array.shape}")
-    nested_codes(groups, len(array))
+    nested_codes(design.groups, len(array))
     centre = float(array.mean())
 
     def mean(weights: np.ndarray) -> np.ndarray:
         return centre + (weights @ (array - centre)) / weights.sum(axis=1)
 
-    return cast(Estimate, bootstrap(mean, groups, seed=seed, **options))
+    return cast(Estimate, bootstrap(mean, design, bounds=bounds))
 
 
 def _scored(
-    scores: Any, labels: Any, groups: Groups, name: str = "scores"
+    scores: object, labels: object, groups: Groups, name: str = "scores"
 ) -> tuple[np.ndarray, np.ndarray]:
     values = as_scores(scores, name)
     if values.ndim > 2:

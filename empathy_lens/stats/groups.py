@@ -1,14 +1,27 @@
-"""Checked inputs: scores, labels, and the groups that belong together."""
+"""Checked inputs: scores, labels, the groups that belong together, and how they are resampled."""
+
+from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..errors import DegenerateDataError, InputError
 
-__all__ = ["MIN_GROUPS", "Groups", "Ids", "as_labels", "as_scores", "group_codes", "nested_codes"]
+__all__ = [
+    "MIN_GROUPS",
+    "Design",
+    "Groups",
+    "Ids",
+    "IntervalMethod",
+    "as_labels",
+    "as_scores",
+    "group_codes",
+    "nested_codes",
+]
 
 MIN_GROUPS = 3
 """Below this number of groups no interval is given: it would say more than the data do."""
@@ -24,7 +37,61 @@ tuples may also be a list of ids.
 """
 
 
-def as_scores(values: Any, name: str = "scores") -> Float[np.ndarray, "*batch item"]:
+IntervalMethod = Literal["bca", "percentile"]
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Which items belong together, and how often and from which seed they are resampled.
+
+    Groups are drawn with replacement and bring all their items. ``groups`` may be a list of
+    levels, outermost first, e.g. ``[scenario_ids, situation_ids]``: then inner groups are
+    drawn with replacement within each drawn outer one. That counts the inner variance twice
+    (Davison & Hinkley 1997, sec. 3.8, who prefer the outermost level only: pass just that).
+    For a mean over 8 scenarios of 6 situations, intervals covered the truth in 97 to 100 %
+    of draws with both levels and in 92 to 94 % with scenarios alone: both is the cautious
+    choice where outer groups are few (``experiments/check_statistics.py``).
+
+    ``strata`` (one an item, constant within an outermost group) keeps the number of
+    outermost groups of each stratum fixed: the strata are then the population, not a
+    sample of one.
+
+    ``method`` of the interval: ``"bca"``, bias-corrected and accelerated, the acceleration by a
+    jackknife over the outermost groups (Efron 1987; Efron & Tibshirani 1993, eqs. 14.10 to
+    14.15); ``"percentile"``, plain quantiles. None leaves it to the statistic: percentile for
+    correlations, else BCa.
+
+    ``small_sample`` widens the nominal level to ``Phi(-sqrt(G / df) * t_df)`` with ``G`` outermost
+    groups and ``df = G - (number of strata)`` (Hesterberg 2015, "expanded percentile", here also
+    within BCa). Without it intervals from 20 to 40 groups are too short.
+    """
+
+    groups: Groups
+    strata: Ids | None = None
+    _: KW_ONLY
+    seed: int
+    n_resamples: int = 10_000
+    confidence: float = 0.95
+    method: IntervalMethod | None = None
+    small_sample: bool = True
+
+    @classmethod
+    def within(
+        cls, groups: Sequence[str], strata: Sequence[str], *, seed: int, n_resamples: int = 10_000
+    ) -> Design:
+        """Groups resampled within strata if each stratum has two or more, else all together.
+
+        A stratum of one group cannot vary.
+        """
+        groups_of: dict[str, set[str]] = {}
+        for stratum, group in zip(strata, groups, strict=True):
+            groups_of.setdefault(stratum, set()).add(group)
+        usable = min(map(len, groups_of.values())) >= 2
+        kept = list(strata) if usable else None
+        return cls(list(groups), kept, seed=seed, n_resamples=n_resamples)
+
+
+def as_scores(values: object, name: str = "scores") -> Float[np.ndarray, "*batch item"]:
     """``values`` as finite float64. Raises InputError for NaN, infinity or no items."""
     try:
         array = np.asarray(values, dtype=np.float64)
@@ -42,7 +109,7 @@ def as_scores(values: Any, name: str = "scores") -> Float[np.ndarray, "*batch it
     return array
 
 
-def as_labels(labels: Any, n_items: int, name: str = "labels") -> Bool[np.ndarray, "item"]:
+def as_labels(labels: object, n_items: int, name: str = "labels") -> Bool[np.ndarray, "item"]:
     """``labels`` as booleans, both classes present.
 
     Raises InputError for other values than True/False (or 1/0) and for a wrong length,
@@ -63,7 +130,7 @@ def as_labels(labels: Any, n_items: int, name: str = "labels") -> Bool[np.ndarra
     return array
 
 
-def group_codes(ids: Any, n_items: int | None = None, name: str = "groups") -> np.ndarray:
+def group_codes(ids: Ids, n_items: int | None = None, name: str = "groups") -> np.ndarray:
     """Integers 0..n_groups-1, one an item, in the sorted order of the ids.
 
     Sorting, rather than order of appearance, makes every resample independent of the order
@@ -89,7 +156,7 @@ def group_codes(ids: Any, n_items: int | None = None, name: str = "groups") -> n
     return np.fromiter((code[one] for one in listed), dtype=np.intp, count=len(listed))
 
 
-def nested_codes(groups: Any, n_items: int | None = None) -> list[Int[np.ndarray, "item"]]:
+def nested_codes(groups: Groups, n_items: int | None = None) -> list[Int[np.ndarray, "item"]]:
     """Codes of each level, outermost first; an inner id counts within its outer group."""
     levels = _levels(groups)
     codes = [group_codes(levels[0], n_items)]
@@ -105,11 +172,11 @@ def nested_codes(groups: Any, n_items: int | None = None) -> list[Int[np.ndarray
     return codes
 
 
-def _levels(groups: Any) -> list[Any]:
+def _levels(groups: Groups) -> list[Ids]:
     if isinstance(groups, np.ndarray):
         return list(groups) if groups.ndim == 2 else [groups]
     if isinstance(groups, list | tuple) and groups:
         nested = all(isinstance(one, list | tuple | np.ndarray) for one in groups)
         if nested and len({len(one) for one in groups}) == 1 and len(groups) < len(groups[0]):
             return list(groups)
-    return [groups]
+    return [cast(Ids, groups)]

@@ -1,6 +1,7 @@
 """Permutation tests that exchange only what the design makes exchangeable."""
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
@@ -213,7 +214,7 @@ def max_statistic_p(
     return permutation_p(value, np.repeat(draws.max(axis=1)[:, None], len(value), axis=1))
 
 
-def holm(p_values: Any) -> Float[np.ndarray, "k"]:
+def holm(p_values: Sequence[float] | np.ndarray) -> Float[np.ndarray, "k"]:
     """P-values adjusted for k tests, family-wise, in the order given (Holm 1979)."""
     p = as_scores(p_values, "p_values")
     if p.ndim != 1 or (p < 0).any() or (p > 1).any():

@@ -16,10 +16,17 @@ from .coherence import Coherence, coherence, distinct_n, perplexities, repetitio
 from .controls import random_controls, shuffled_controls
 from .damage import Damage, measure_damage
 from .generation import generate_steered
-from .hooks import ablate_direction, add_direction, by_row, clamp_direction, on_sites
-from .log_odds import INSTRUCTION, action_log_odds, instructed, random_shift_null
+from .hooks import (
+    SteeringMethod,
+    ablate_direction,
+    add_direction,
+    by_row,
+    clamp_direction,
+    on_sites,
+)
+from .log_odds import INSTRUCTION, action_log_odds, instructed
 from .recommend import Recommendation, recommend, recommendations
-from .sweep import Controls, SteeringSweep, add_controls, steering_sweep
+from .sweep import Controls, SteeringSweep, SweepSettings, add_controls, steering_sweep
 
 __all__ = [
     "INSTRUCTION",
@@ -27,7 +34,9 @@ __all__ = [
     "Controls",
     "Damage",
     "Recommendation",
+    "SteeringMethod",
     "SteeringSweep",
+    "SweepSettings",
     "ablate_direction",
     "action_log_odds",
     "add_controls",
@@ -43,7 +52,6 @@ __all__ = [
     "on_sites",
     "perplexities",
     "random_controls",
-    "random_shift_null",
     "recommend",
     "recommendations",
     "repetition",

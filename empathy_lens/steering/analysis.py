@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float
 
-from ..stats import accuracy_estimate, mean_estimate, permutation_p
+from ..stats import Design, accuracy_estimate, mean_estimate, permutation_p
 from ..types import Estimate
-from ..validation import usable_strata
 from .sweep import SteeredText, SteeringSweep
 
 __all__ = [
@@ -104,7 +103,8 @@ def slopes(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Sl
         by_prompt=dict(zip(chosen, ours.tolist(), strict=True)),
         mean=_over_prompts(sweep, ours, chosen, n_resamples),
         wrong_share=accuracy_estimate(
-            ours < 0, [f"prompt {i}" for i in chosen], seed=sweep.seed, n_resamples=n_resamples
+            ours < 0,
+            Design([f"prompt {i}" for i in chosen], seed=sweep.seed, n_resamples=n_resamples),
         ),
         random=mean_slopes(controls.random),
         shuffled=mean_slopes(controls.shuffled),
@@ -173,9 +173,11 @@ def frontier(sweep: SteeringSweep, *, n_resamples: int = 10_000) -> list[Frontie
                     loss_increase=loss_increase(sweep, layer, alpha, n_resamples=n_resamples),
                     accuracy=accuracy_estimate(
                         correct,
-                        [f"question {i}" for i in range(len(correct))],
-                        seed=sweep.seed,
-                        n_resamples=n_resamples,
+                        Design(
+                            [f"question {i}" for i in range(len(correct))],
+                            seed=sweep.seed,
+                            n_resamples=n_resamples,
+                        ),
                     ),
                     coherent_share=float(np.mean(coherent)) if coherent else None,
                 )
@@ -195,7 +197,8 @@ def loss_increase(
     losses = sweep.damage.losses[layer]
     increase = losses[sweep.alpha_index(alpha)] - losses[sweep.zero]
     chosen = list(range(len(increase)) if texts is None else texts)
-    return _mean(increase[chosen], [f"text {i}" for i in chosen], None, sweep.seed, n_resamples)
+    groups = [f"text {i}" for i in chosen]
+    return _mean(increase[chosen], Design(groups, seed=sweep.seed, n_resamples=n_resamples))
 
 
 def accuracy_change(
@@ -211,7 +214,7 @@ def accuracy_change(
     change = correct[sweep.alpha_index(alpha)] - correct[sweep.zero]
     chosen = list(range(len(change)) if questions is None else questions)
     groups = [f"question {i}" for i in chosen]
-    return _mean(change[chosen], groups, None, sweep.seed, n_resamples)
+    return _mean(change[chosen], Design(groups, seed=sweep.seed, n_resamples=n_resamples))
 
 
 def instruction_effect(sweep: SteeringSweep, *, n_resamples: int = 10_000) -> Estimate:
@@ -247,21 +250,15 @@ def _over_prompts(
 ) -> Estimate:
     scenarios = [sweep.prompts[i].scenario_id for i in chosen]
     groups = [f"{name}/{i}" for name, i in zip(scenarios, chosen, strict=True)]
-    return _mean(values, groups, usable_strata(groups, scenarios), sweep.seed, n_resamples)
+    return _mean(values, Design.within(groups, scenarios, seed=sweep.seed, n_resamples=n_resamples))
 
 
-def _mean(
-    values: Float[np.ndarray, "item"],
-    groups: Sequence[str],
-    strata: Sequence[str] | None,
-    seed: int,
-    n_resamples: int,
-) -> Estimate:
+def _mean(values: Float[np.ndarray, "item"], design: Design) -> Estimate:
     centre, spread = float(values.mean()), float(np.ptp(values))
     if spread <= 1e-9 * max(1.0, abs(centre)):
         # Alpha 0 against itself: there is nothing to resample.
+        n_groups = len(set(design.groups))
         return Estimate(
-            centre, centre, centre, 0.95, len(values), len(set(groups)), "exact", seed=seed
+            centre, centre, centre, 0.95, len(values), n_groups, "exact", seed=design.seed
         )
-    options: dict[str, Any] = {"strata": None if strata is None else list(strata)}
-    return mean_estimate(values, list(groups), seed=seed, n_resamples=n_resamples, **options)
+    return mean_estimate(values, design)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..directions import check_same_model
 from ..errors import InputError
 from ..models import model_card
 from ..types import Direction, HookedModel
@@ -20,14 +21,7 @@ def check_direction(model: HookedModel, direction: Direction) -> None:
             f"the direction (layer {direction.site.layer}, width {direction.vector.shape[0]}) does "
             f"not fit this model ({n_layers} layers, width {d_model})"
         )
-    card, there = model_card(model).provenance, direction.provenance
-    if not there.same_basis(card) or there.dtype != card.dtype:
-        raise InputError(
-            f"the direction was made on {there.model_name} ({there.dtype}, {there.weight_basis} "
-            f"weights {there.weights_hash[:8]}), this model is {card.model_name} ({card.dtype}, "
-            f"{card.weight_basis} weights {card.weights_hash[:8]}); fit a direction on this model "
-            "as it is loaded"
-        )
+    check_same_model(direction, model_card(model), "this model is", dtype=True)
 
 
 def check_alphas(alphas: Sequence[float]) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
+from ..engine.tokens import encode
 from ..errors import InputError
-from ..tokens import encode
 from ..types import Completion, HookedModel
 from .scoring import continuation_log_probs
 
@@ -50,9 +49,6 @@ class Coherence:
             and self.repetition <= MAX_REPETITION
             and self.perplexity <= MAX_PERPLEXITY_RATIO * unsteered_perplexity
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def coherence(model: HookedModel, completions: Sequence[Completion]) -> list[Coherence]:

@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ..directions import random_directions, sides
+from ..directions import check_same_model, random_directions, sides
 from ..errors import InputError
 from ..types import Activations, Direction, as_unit
-from ..validation import check_same_model
 
 __all__ = ["random_controls", "shuffled_controls"]
 

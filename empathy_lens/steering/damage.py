@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..data import PlainQuestion
+from ..engine.tokens import encode, encode_prompt
 from ..errors import InputError
-from ..tokens import encode, encode_prompt
-from ..types import HookedModel
+from ..types import HookedModel, PlainQuestion
 from .hooks import FwdHook
 from .scoring import continuation_log_probs
 

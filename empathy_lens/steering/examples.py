@@ -1,15 +1,18 @@
-"""The content of ``steering_examples.json``: side-by-side texts, and what the sweep shows."""
+"""Steering's results as they are stored: side-by-side texts, and what the sweep shows."""
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
-from ..judges import JudgeQuality
+from ..evidence.rubric import JudgeQuality
 from ..types import Estimate
 from .analysis import (
+    Asymmetry,
+    FrontierPoint,
     asymmetry,
     dose_response,
     frontier,
@@ -18,12 +21,19 @@ from .analysis import (
     slopes,
     unsteered_perplexity,
 )
-from .coherence import MAX_PERPLEXITY_RATIO, MAX_REPETITION, MIN_WORDS
+from .coherence import MAX_PERPLEXITY_RATIO, MAX_REPETITION, MIN_WORDS, Coherence
 from .log_odds import INSTRUCTION
-from .recommend import Recommendation, recommendations, within_bounds
+from .recommend import Recommendation, Side, recommendations, within_bounds
 from .sweep import SteeredText, SteeringSweep
 
-__all__ = ["ALPHAS", "CONTROL_ALPHAS", "EXAMPLE_SCENARIOS", "sweep_summary"]
+__all__ = [
+    "ALPHAS",
+    "CONTROL_ALPHAS",
+    "EXAMPLE_SCENARIOS",
+    "SteeredExample",
+    "SteeringResults",
+    "sweep_summary",
+]
 
 ALPHAS = (-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0)
 CONTROL_ALPHAS = (-8.0, -4.0, 4.0, 8.0)
@@ -43,69 +53,191 @@ MOVED_RULE = (
 )
 
 
+@dataclass(frozen=True)
+class SteeredExample:
+    """A text written under steering. ``shift`` of the action log-odds in nats per token;
+    ``judged`` 0 (the concept's negative pole) to 1, ``moved`` whether that moved the way alpha
+    points, ``success`` by :data:`RULE`; None where it does not apply."""
+
+    scenario_id: str
+    prompt: str
+    alpha: float
+    seed: int
+    completion: str
+    finished: bool
+    coherence: Coherence
+    repetition: float
+    coherent: bool
+    judged: float | None
+    moved: bool | None
+    action_log_odds: float
+    shift: float
+    success: bool | None
+
+
+@dataclass(frozen=True)
+class DosePoint:
+    """The mean shift of the log-odds at one strength."""
+
+    alpha: float
+    shift: Estimate
+
+
+@dataclass(frozen=True)
+class PromptSlope:
+    """Shift per unit of alpha of one prompt, by its index."""
+
+    scenario_id: str
+    prompt: int
+    slope: float
+
+
+@dataclass(frozen=True)
+class Band:
+    """What 95% of the controls' mean shifts lie in."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ControlSlopes:
+    """Mean slopes of control directions and the band of their shifts by strength;
+    ``share_below`` is the share with a smaller slope than the direction's own."""
+
+    n: int
+    mean_slopes: tuple[float, ...]
+    by_alpha: Mapping[str, Band]
+    share_below: float | None
+
+
+@dataclass(frozen=True)
+class RandomSlopes(ControlSlopes):
+    """The same of random directions, with a one-sided p."""
+
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """A plain instruction instead of steering, and what it shifts."""
+
+    text: str
+    shift: Estimate
+
+
+@dataclass(frozen=True)
+class Setting(FrontierPoint):
+    """A layer and strength with effect and damage, and whether that is within bounds."""
+
+    within: bool
+
+
+@dataclass(frozen=True)
+class PromptCounts:
+    """Prompts that settings are chosen on, and those that they are reported on."""
+
+    choosing: int
+    reporting: int
+
+
+@dataclass(frozen=True)
+class SteeringResults:
+    """The content of ``steering_examples.json`` and ``steering_sweep.json``.
+
+    ``examples``, ``dose_response`` and the slopes are those of ``layer``; ``frontier`` and
+    ``recommendation`` (by "adding" and "removing") speak of all layers swept.
+    """
+
+    layer: int
+    raw_norm: float
+    layers: tuple[int, ...]
+    alphas: tuple[float, ...]
+    prompts: PromptCounts
+    examples: tuple[SteeredExample, ...]
+    dose_response: tuple[DosePoint, ...]
+    prompt_slopes: tuple[PromptSlope, ...]
+    log_odds_slope: Mapping[str, float]
+    mean_slope: float
+    slope: Estimate
+    wrong_share: Estimate
+    random: RandomSlopes
+    shuffled: ControlSlopes
+    instruction: Instruction
+    asymmetry: Asymmetry
+    frontier: tuple[Setting, ...]
+    recommendation: Mapping[Side, Recommendation | None]
+    judge: JudgeQuality | None
+    judged: int
+    moved: int
+    moved_and_coherent: int
+    moved_rule: str
+    successes: int
+    out_of: int
+    rule: str
+
+
 def sweep_summary(
     sweep: SteeringSweep,
     layer: int,
     *,
     judge: JudgeQuality | None = None,
     n_resamples: int = 10_000,
-) -> dict[str, Any]:
-    """Figures and texts of a sweep, JSON-like, with the details of one layer.
+) -> SteeringResults:
+    """Figures and texts of a sweep, with the details of one layer.
 
-    ``examples`` holds that layer's texts; ``frontier`` and ``recommendation`` speak of all layers
-    swept. The EIA score of steered play has a file of its own (``eia.steered_play``).
+    The score of steered play has a file of its own (``games.steered_play``).
     """
-    options: dict[str, Any] = {"n_resamples": n_resamples}
     controls = sweep.controls_at(layer)
-    examples = [_example(sweep, t) for t in sweep.texts if setting_of(t)[0] == layer]
-    found = slopes(sweep, layer, **options)
-    judged = [e for e in examples if e["success"] is not None]
-    moved = [e for e in examples if e["moved"] is not None]
-    return {
-        "layer": layer,
-        "raw_norm": sweep.directions[layer].raw_norm,
-        "layers": list(sweep.layers),
-        "alphas": list(sweep.alphas),
-        "prompts": {"choosing": len(sweep.choosing), "reporting": len(sweep.reporting)},
-        "examples": examples,
-        "dose_response": [
-            {"alpha": alpha, "shift": shift.to_dict()}
-            for alpha, shift in dose_response(sweep, layer, **options).items()
-        ],
-        "prompt_slopes": [
-            {"scenario_id": sweep.prompts[i].scenario_id, "prompt": i, "slope": s}
-            for i, s in found.by_prompt.items()
-        ],
-        "log_odds_slope": _by_scenario(sweep, found.by_prompt),
-        "mean_slope": found.mean.value,
-        "slope": found.mean.to_dict(),
-        "wrong_share": found.wrong_share.to_dict(),
-        "random": _controls(sweep, controls.random, found.random)
-        | {"share_below": found.share_below, "p": found.p},
-        "shuffled": _controls(sweep, controls.shuffled, found.shuffled)
-        | {"share_below": found.shuffled_share_below},
-        "instruction": {
-            "text": INSTRUCTION,
-            "shift": instruction_effect(sweep, **options).to_dict(),
-        },
-        "asymmetry": _plain(asymmetry(sweep, layer, **options)),
-        "frontier": [
-            _plain(point) | {"within": within_bounds(sweep, point.layer, point.alpha)}
-            for point in frontier(sweep, **options)
-        ],
-        "recommendation": {
-            towards: _recommended(answer)
-            for towards, answer in recommendations(sweep, **options).items()
-        },
-        "judge": None if judge is None else judge.to_dict(),
-        "judged": len(moved),
-        "moved": sum(e["moved"] for e in moved),
-        "moved_and_coherent": sum(e["moved"] and e["coherent"] for e in moved),
-        "moved_rule": MOVED_RULE,
-        "successes": sum(e["success"] for e in judged),
-        "out_of": len(judged),
-        "rule": RULE,
-    }
+    examples = tuple(_example(sweep, t) for t in sweep.texts if setting_of(t)[0] == layer)
+    fitted = slopes(sweep, layer, n_resamples=n_resamples)
+    tried = [e for e in examples if e.success is not None]
+    judged = [e for e in examples if e.moved is not None]
+    doses = dose_response(sweep, layer, n_resamples=n_resamples)
+    return SteeringResults(
+        layer=layer,
+        raw_norm=sweep.directions[layer].raw_norm,
+        layers=sweep.layers,
+        alphas=sweep.alphas,
+        prompts=PromptCounts(len(sweep.choosing), len(sweep.reporting)),
+        examples=examples,
+        dose_response=tuple(DosePoint(alpha, shift) for alpha, shift in doses.items()),
+        prompt_slopes=tuple(
+            PromptSlope(sweep.prompts[i].scenario_id, i, s) for i, s in fitted.by_prompt.items()
+        ),
+        log_odds_slope=_by_scenario(sweep, fitted.by_prompt),
+        mean_slope=fitted.mean.value,
+        slope=fitted.mean,
+        wrong_share=fitted.wrong_share,
+        random=RandomSlopes(
+            len(controls.random),
+            fitted.random,
+            _bands(sweep, controls.random),
+            fitted.share_below,
+            fitted.p,
+        ),
+        shuffled=ControlSlopes(
+            len(controls.shuffled),
+            fitted.shuffled,
+            _bands(sweep, controls.shuffled),
+            fitted.shuffled_share_below,
+        ),
+        instruction=Instruction(INSTRUCTION, instruction_effect(sweep, n_resamples=n_resamples)),
+        asymmetry=asymmetry(sweep, layer, n_resamples=n_resamples),
+        frontier=tuple(
+            Setting(**vars(point), within=within_bounds(sweep, point.layer, point.alpha))
+            for point in frontier(sweep, n_resamples=n_resamples)
+        ),
+        recommendation=recommendations(sweep, n_resamples=n_resamples),
+        judge=judge,
+        judged=len(judged),
+        moved=sum(e.moved is True for e in judged),
+        moved_and_coherent=sum(e.moved is True and e.coherent for e in judged),
+        moved_rule=MOVED_RULE,
+        successes=sum(e.success is True for e in tried),
+        out_of=len(tried),
+        rule=RULE,
+    )
 
 
 def _by_scenario(sweep: SteeringSweep, slopes: dict[int, float]) -> dict[str, float]:
@@ -115,7 +247,7 @@ def _by_scenario(sweep: SteeringSweep, slopes: dict[int, float]) -> dict[str, fl
     return {name: float(np.mean(values)) for name, values in gathered.items()}
 
 
-def _example(sweep: SteeringSweep, text: SteeredText) -> dict[str, Any]:
+def _example(sweep: SteeringSweep, text: SteeredText) -> SteeredExample:
     completion, controls = text.completion, sweep.controls_at(text.completion.layer)
     row, at = sweep.layer_index(completion.layer), sweep.alpha_index(completion.alpha)
     shift = float(sweep.shifts[row, at, text.prompt_index])
@@ -131,22 +263,22 @@ def _example(sweep: SteeringSweep, text: SteeredText) -> dict[str, Any]:
         null = controls.random[:, push, sweep.reporting.index(text.prompt_index)]
         beyond_random = (sign * null < sign * shift).mean() >= 0.95
         success = bool(sign * shift > 0 and beyond_random and coherent)
-    return {
-        "scenario_id": completion.scenario_id,
-        "prompt": completion.prompt,
-        "alpha": completion.alpha,
-        "seed": completion.seed,
-        "completion": completion.text,
-        "finished": completion.finished,
-        "coherence": text.coherence.to_dict(),
-        "repetition": round(text.coherence.repetition, 4),
-        "coherent": coherent,
-        "judged": text.judged,
-        "moved": _moved(sweep, text, sign),
-        "action_log_odds": float(sweep.log_odds[row, at, text.prompt_index]),
-        "shift": shift,
-        "success": success,
-    }
+    return SteeredExample(
+        scenario_id=completion.scenario_id,
+        prompt=completion.prompt,
+        alpha=completion.alpha,
+        seed=completion.seed,
+        completion=completion.text,
+        finished=completion.finished,
+        coherence=text.coherence,
+        repetition=round(text.coherence.repetition, 4),
+        coherent=coherent,
+        judged=text.judged,
+        moved=_moved(sweep, text, sign),
+        action_log_odds=float(sweep.log_odds[row, at, text.prompt_index]),
+        shift=shift,
+        success=success,
+    )
 
 
 def _moved(sweep: SteeringSweep, text: SteeredText, sign: float) -> bool | None:
@@ -164,33 +296,12 @@ def _moved(sweep: SteeringSweep, text: SteeredText, sign: float) -> bool | None:
     return bool(sign * (text.judged - twin.judged) > 0)
 
 
-def _controls(
-    sweep: SteeringSweep, shifts: np.ndarray, mean_slopes: tuple[float, ...]
-) -> dict[str, Any]:
-    """Mean slopes of control directions, and the band that holds 95% of their mean shifts."""
+def _bands(
+    sweep: SteeringSweep, shifts: Float[np.ndarray, "control push prompt"]
+) -> dict[str, Band]:
+    """The band that holds 95% of the control directions' mean shifts, by strength."""
     if not len(shifts):
-        return {"n": 0, "mean_slopes": [], "by_alpha": {}}
+        return {}
     low, high = np.quantile(shifts.mean(axis=-1), (0.025, 0.975), axis=0)
-    return {
-        "n": len(shifts),
-        "mean_slopes": list(mean_slopes),
-        "by_alpha": {
-            str(a): {"low": float(x), "high": float(y)}
-            for a, x, y in sorted(
-                [*zip(sweep.pushes, low, high, strict=True), (0.0, 0.0, 0.0)],
-            )
-        },
-    }
-
-
-def _recommended(found: Recommendation | None) -> dict[str, Any] | None:
-    return None if found is None else _plain(found) | {"works": found.works, "text": str(found)}
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses and Estimates as dictionaries."""
-    if isinstance(value, Estimate):
-        return value.to_dict()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: _plain(item) for name, item in vars(value).items()}
-    return list(value) if isinstance(value, tuple) else value
+    ends = sorted([*zip(sweep.pushes, low, high, strict=True), (0.0, 0.0, 0.0)])
+    return {str(a): Band(float(x), float(y)) for a, x, y in ends}

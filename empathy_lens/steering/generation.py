@@ -16,8 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import InputError
-from ..logits import (
+from ..engine.logits import (
     KeyValueCache,
     can_resume,
     early_residual,
@@ -27,11 +26,12 @@ from ..logits import (
     take_rows,
     unembed,
 )
+from ..engine.tokens import encode_prompt, pad_batch, pad_id
+from ..errors import InputError
 from ..models import model_card
-from ..tokens import encode_prompt, pad_batch, pad_id
 from ..types import Completion, Direction, HookedModel
 from .checks import check_alphas, check_direction, check_prompts, check_room
-from .hooks import add_direction
+from .hooks import SteeringMethod, add_direction, method_hook
 
 __all__ = ["SharedRows", "generate_steered", "sample_rows"]
 
@@ -49,13 +49,15 @@ def generate_steered(
     max_new_tokens: int = 60,
     temperature: float = 0.7,
     new_tokens_only: bool = False,
+    method: SteeringMethod = add_direction,
     batch_rows: int = 64,
 ) -> list[Completion]:
     """One completion for each row (a prompt with its alpha and seed).
 
     The direction is added at every position, prompt included, or with ``new_tokens_only`` at
     those that the model writes. ``temperature`` 0 takes the most likely token. A row stops at the
-    model's end tokens. ``batch_rows`` bounds memory, not the result. Raises InputError for an
+    model's end tokens. ``method`` makes the hook from direction and alpha: adding, or any other.
+    ``batch_rows`` bounds memory, not the result. Raises InputError for an
     empty list, rows of unequal number, a prompt that leaves no room, or a direction of another
     model.
     """
@@ -80,7 +82,13 @@ def generate_steered(
         part = slice(start, start + batch_rows)
         rows = SharedRows.of([encoded[p] for p in prompts[part]], alphas[part], seeds[part])
         written = sample_rows(
-            model, rows, direction, max_new_tokens, temperature, new_tokens_only=new_tokens_only
+            model,
+            rows,
+            direction,
+            max_new_tokens,
+            temperature,
+            new_tokens_only=new_tokens_only,
+            method=method,
         )
         made += [
             Completion(
@@ -138,14 +146,15 @@ def sample_rows(
     temperature: float,
     *,
     new_tokens_only: bool = False,
+    method: SteeringMethod = add_direction,
 ) -> list[tuple[list[int], bool]]:
     """New tokens of each row and whether it came to an end token; direction None: no hook."""
-    cache, logits, mask = _read_prompts(model, rows, None if new_tokens_only else direction)
+    cache, logits, mask = _read_prompts(model, rows, None if new_tokens_only else direction, method)
     generators = [torch.Generator().manual_seed(seed) for seed in rows.seeds]
     stops = model_card(model).stop_ids
     new_ids: list[list[int]] = [[] for _ in rows.seeds]
     finished = [False] * len(rows.seeds)
-    with _steered(model, direction, rows.alpha_of_row):
+    with _steered(model, direction, rows.alpha_of_row, method):
         for left in reversed(range(max_new_tokens)):
             tokens = _next_tokens(logits, generators, temperature)
             for row, token in enumerate(tokens[:, 0].tolist()):
@@ -160,7 +169,7 @@ def sample_rows(
 
 
 def _read_prompts(
-    model: HookedModel, rows: SharedRows, direction: Direction | None
+    model: HookedModel, rows: SharedRows, direction: Direction | None, method: SteeringMethod
 ) -> tuple[KeyValueCache, Float[Tensor, "row d_vocab"], Int[Tensor, "row pos"]]:
     """A cache with every row's prompt, and the logits of each row's first new token."""
     tokens, real = pad_batch(rows.prompts, pad_id(model), side="left")
@@ -177,7 +186,7 @@ def _read_prompts(
         cache = new_cache(model, len(tokens))
         before = early_residual(model, tokens, mask, layer=layer, cache=cache)
         take_rows(cache, prompt_of_start)
-        _, steer = add_direction(direction, torch.tensor(rows.alpha_of_start))
+        _, steer = method_hook(method, direction, rows.alpha_of_start)
         after = resumed_residual(
             model,
             steer(before[prompt_of_start.to(before.device)]),
@@ -188,7 +197,7 @@ def _read_prompts(
         logits = unembed(model, after[:, -1])
     else:
         cache = new_cache(model, len(prompt_of_start))
-        with _steered(model, direction, rows.alpha_of_start):
+        with _steered(model, direction, rows.alpha_of_start, method):
             logits = last_logits(
                 model, tokens[prompt_of_start], mask[prompt_of_start], cache=cache
             )[:, -1]
@@ -197,12 +206,14 @@ def _read_prompts(
 
 
 def _steered(
-    model: HookedModel, direction: Direction | None, alphas: Sequence[float]
+    model: HookedModel,
+    direction: Direction | None,
+    alphas: Sequence[float],
+    method: SteeringMethod,
 ) -> AbstractContextManager[Any]:
     if direction is None:
         return nullcontext()
-    hook = add_direction(direction, torch.tensor(list(alphas), dtype=torch.float32))
-    return model.hooks(fwd_hooks=[hook])
+    return model.hooks(fwd_hooks=[method_hook(method, direction, alphas)])
 
 
 def _next_tokens(

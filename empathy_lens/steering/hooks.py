@@ -17,22 +17,28 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..engine.logits import is_finite
 from ..errors import InputError, NonFiniteError
-from ..logits import is_finite
 from ..types import Direction, Site
 
 __all__ = [
     "Condition",
     "FwdHook",
     "Positions",
+    "SteeringMethod",
     "ablate_direction",
     "add_direction",
     "by_row",
     "clamp_direction",
+    "method_hook",
     "on_sites",
 ]
 
 FwdHook = tuple[str, Callable[..., Tensor]]
+SteeringMethod = Callable[[Direction, float], FwdHook]
+"""Makes the hook that steers along a direction at an alpha: :func:`add_direction`, or a function
+such as ``lambda direction, alpha: clamp_direction(direction, alpha * direction.raw_norm)``. At
+alpha 0 it must leave the model as it is where a sweep compares with that."""
 Positions = slice | Sequence[int] | Bool[Tensor, "batch pos"]
 """Positions of the tensor that the hook sees: with a cache, those are the new tokens alone."""
 Condition = Callable[[Float[Tensor, "batch pos"]], Bool[Tensor, "batch pos"]]
@@ -126,6 +132,13 @@ def by_row(hooks: Sequence[FwdHook], *, repeats: int = 1) -> FwdHook:
         return torch.cat([change(rows, hook) for (_, change), rows in parts])
 
     return names.pop(), steer
+
+
+def method_hook(method: SteeringMethod, direction: Direction, alphas: Sequence[float]) -> FwdHook:
+    """One hook that steers each row of a batch at its own alpha, whatever the method."""
+    if method is add_direction:  # takes one alpha a row, in one operation
+        return add_direction(direction, torch.tensor(list(alphas), dtype=torch.float32))
+    return by_row([method(direction, alpha) for alpha in alphas])
 
 
 def _hook(

@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
+from ..engine.tokens import encode
 from ..errors import InputError
-from ..tokens import encode
 from ..types import Direction, HookedModel, SteeringPrompt
 from .checks import check_alphas, check_direction, one_layer
-from .controls import random_controls
-from .hooks import FwdHook, add_direction
+from .hooks import FwdHook, SteeringMethod, add_direction
 from .scoring import continuation_log_probs
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "action_log_odds",
     "instructed",
     "log_odds_by_layer",
-    "random_shift_null",
 ]
 
 INSTRUCTION = "Be kind: put the needs of others before your task."
@@ -33,12 +31,14 @@ def action_log_odds(
     prompt: SteeringPrompt,
     directions: Sequence[Direction],
     alphas: Sequence[float],
+    *,
+    method: SteeringMethod = add_direction,
 ) -> Float[np.ndarray, "condition"]:
     """Log-odds of the empathic against the task actions, in nats per token.
 
     One value for each condition (a direction with its alpha). It is the mean log-probability per
-    token of the empathic actions minus that of the task actions, teacher-forced after the prompt;
-    positive = the model leans to the empathic ones. All directions must share one layer. Raises
+    token of the positive actions minus that of the negative ones, teacher-forced after the prompt;
+    above 0 = the model leans to the positive ones. All directions must share one layer. Raises
     InputError for directions of another model and for lists that do not match.
     """
     if len(directions) != len(alphas) or not directions:
@@ -49,7 +49,7 @@ def action_log_odds(
     layer = one_layer(directions)
     for direction in directions:
         check_direction(model, direction)
-    hooks = [add_direction(d, alpha) for d, alpha in zip(directions, alphas, strict=True)]
+    hooks = [method(d, alpha) for d, alpha in zip(directions, alphas, strict=True)]
     return log_odds_by_layer(model, prompt, {layer: hooks})[layer]
 
 
@@ -57,7 +57,7 @@ def log_odds_by_layer(
     model: HookedModel, prompt: SteeringPrompt, hooks: Mapping[int, Sequence[FwdHook | None]]
 ) -> dict[int, Float[np.ndarray, "condition"]]:
     """``action_log_odds`` under any hooks, of several layers at once (None: unsteered)."""
-    actions = [*prompt.empathic_actions, *prompt.task_actions]
+    actions = [*prompt.positive_actions, *prompt.negative_actions]
     encoded = [encode(model, action, prompt.prompt) for action in actions]
     found = continuation_log_probs(
         model,
@@ -65,25 +65,9 @@ def log_odds_by_layer(
         [e.ids[e.start :] for e in encoded],
         hooks,
     )
-    n = len(prompt.empathic_actions)
+    n = len(prompt.positive_actions)
     means = {layer: np.nanmean(log_probs, axis=2) for layer, log_probs in found.items()}
     return {layer: m[:, :n].mean(axis=1) - m[:, n:].mean(axis=1) for layer, m in means.items()}
-
-
-def random_shift_null(
-    model: HookedModel,
-    prompt: SteeringPrompt,
-    direction: Direction,
-    alphas: Sequence[float],
-    *,
-    n: int = 20,
-    seed: int = 0,
-) -> Float[np.ndarray, "n alpha"]:
-    """Log-odds under random directions of the same norm at the same layer, for each alpha."""
-    nulls = random_controls(direction, n, seed=seed)
-    conditions = [(d, a) for d in nulls for a in alphas]
-    flat = action_log_odds(model, prompt, [d for d, _ in conditions], [a for _, a in conditions])
-    return flat.reshape(n, len(alphas))
 
 
 def instructed(prompt: SteeringPrompt, instruction: str = INSTRUCTION) -> SteeringPrompt:

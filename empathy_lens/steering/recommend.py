@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -31,7 +31,8 @@ class Recommendation:
     plain request instead) are shifts in nats per token, ``loss_increase`` nats per token of
     neutral text, ``accuracy_change`` a difference of shares. ``share_beyond`` is the share of
     random directions at that setting that move the choice less far the way asked (None where
-    the layer has no controls).
+    the layer has no controls). ``works``: the effect excludes 0 the way asked and exceeds 95% of
+    random directions; ``text`` says all of it in words.
     """
 
     layer: int
@@ -46,39 +47,44 @@ class Recommendation:
     n_choosing: int
     n_reporting: int
     held_out: bool
-
-    @property
-    def works(self) -> bool:
-        """Whether the effect excludes 0 the way asked and exceeds 95% of random directions."""
-        return not self.doubts
+    works: bool
+    text: str
 
     @property
     def doubts(self) -> tuple[str, ...]:
         """Why it is not shown to work; empty where it is."""
-        certain = self.effect.low if self.alpha > 0 else -self.effect.high
-        found = [] if certain > 0 else ["the interval does not exclude 0"]
-        if self.share_beyond is None:
-            found.append("it was not compared with random directions")
-        elif self.share_beyond < ENOUGH_BEYOND:
-            share = 100 * (1 - self.share_beyond)
-            found.append(f"{share:.0f}% of random directions of equal norm do as much")
-        return tuple(found)
+        return _doubts(self.effect, self.alpha, self.share_beyond)
 
     def __str__(self) -> str:
-        low, high = sorted(self.alphas)
-        strengths = f"{low:g}" if low == high else f"{low:g} to {high:g} (best {self.alpha:g})"
-        verdict = (
-            f"Not shown to work: {' and '.join(self.doubts)}."
-            if self.doubts
-            else f"It works by these measures, beyond {100 * (self.share_beyond or 0):.0f}% of "
-            "random directions."
-        )
-        return (
-            f"layer {self.layer}, alpha {strengths}: the log-odds shift by {self.effect} nats per "
-            f"token (a plain instruction instead: {self.instruction}); the loss on neutral text "
-            f"changes by {self.loss_increase}, the share of plain questions answered rightly by "
-            f"{self.accuracy_change}. {verdict}"
-        )
+        return self.text
+
+
+def _doubts(effect: Estimate, alpha: float, share_beyond: float | None) -> tuple[str, ...]:
+    certain = effect.low if alpha > 0 else -effect.high
+    doubts = [] if certain > 0 else ["the interval does not exclude 0"]
+    if share_beyond is None:
+        doubts.append("it was not compared with random directions")
+    elif share_beyond < ENOUGH_BEYOND:
+        share = 100 * (1 - share_beyond)
+        doubts.append(f"{share:.0f}% of random directions of equal norm do as much")
+    return tuple(doubts)
+
+
+def _in_words(r: Recommendation) -> str:
+    low, high = sorted(r.alphas)
+    strengths = f"{low:g}" if low == high else f"{low:g} to {high:g} (best {r.alpha:g})"
+    verdict = (
+        f"Not shown to work: {' and '.join(r.doubts)}."
+        if r.doubts
+        else f"It works by these measures, beyond {100 * (r.share_beyond or 0):.0f}% of "
+        "random directions."
+    )
+    return (
+        f"layer {r.layer}, alpha {strengths}: the log-odds shift by {r.effect} nats per "
+        f"token (a plain instruction instead: {r.instruction}); the loss on neutral text "
+        f"changes by {r.loss_increase}, the share of plain questions answered rightly by "
+        f"{r.accuracy_change}. {verdict}"
+    )
 
 
 def recommend(
@@ -178,7 +184,7 @@ def _report(
             return None
         return float((sign * shifts[:, push].mean(axis=-1) < sign * shift.value).mean())
 
-    return Recommendation(
+    answer = Recommendation(
         layer=layer,
         alpha=alpha,
         alphas=alphas,
@@ -195,4 +201,7 @@ def _report(
         n_choosing=len(sweep.choosing),
         n_reporting=len(sweep.reporting),
         held_out=not set(sweep.choosing) & set(sweep.reporting),
+        works=False,
+        text="",
     )
+    return replace(answer, works=not answer.doubts, text=_in_words(answer))

@@ -16,17 +16,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import InputError
-from ..log_probs import token_log_probs
-from ..logits import (
+from ..engine.logits import (
     can_resume,
     early_residual,
     last_logits,
     new_cache,
     resumed_residual,
     take_rows,
+    token_log_probs,
 )
-from ..tokens import pad_batch, pad_id
+from ..engine.tokens import pad_batch, pad_id
+from ..errors import InputError
 from ..types import HookedModel
 from .checks import check_room
 from .hooks import FwdHook, by_row

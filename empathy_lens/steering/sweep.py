@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from ..errors import InputError
-from ..judges import Judge
+from ..evidence.rubric import Judge
 from ..types import (
     Activations,
     Completion,
@@ -24,13 +24,14 @@ from .coherence import Coherence, coherence
 from .controls import random_controls, shuffled_controls
 from .damage import Damage, measure_damage
 from .generation import generate_steered
-from .hooks import add_direction
+from .hooks import FwdHook, SteeringMethod, add_direction
 from .log_odds import instructed, log_odds_by_layer
 
 __all__ = [
     "Controls",
     "SteeredText",
     "SteeringSweep",
+    "SweepSettings",
     "add_controls",
     "first_of_each",
     "steering_sweep",
@@ -41,7 +42,7 @@ __all__ = [
 class SteeredText:
     """A text that was written under steering, and how it reads.
 
-    ``judged`` is the judge's score, 0 (task-focused) to 1 (empathic), None without a judge.
+    ``judged`` is the judge's score, 0 (negative pole) to 1 (positive pole), None without a judge.
     """
 
     prompt_index: int
@@ -80,6 +81,7 @@ class SteeringSweep:
     damage: Damage
     texts: tuple[SteeredText, ...]
     seed: int
+    method: SteeringMethod = add_direction
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -112,6 +114,41 @@ class SteeringSweep:
         return self.alphas.index(alpha)
 
 
+@dataclass(frozen=True)
+class SweepSettings:
+    """How a sweep is made.
+
+    ``control_alphas``: strengths at which control directions are measured (None: all but 0).
+    ``n_random`` random directions at every layer, and ``n_shuffled`` from shuffled labels where
+    train activations are given; 0 random ones leave all controls to :func:`add_controls`.
+    ``text_scenarios``: scenarios whose first prompt for reporting texts are written for (None:
+    all), ``n_samples`` each of up to ``max_new_tokens``. Neutral loss is read on every
+    ``every``-th token. ``method`` makes the hook from a direction and an alpha.
+    """
+
+    control_alphas: tuple[float, ...] | None = None
+    n_random: int = 20
+    n_shuffled: int = 20
+    text_scenarios: tuple[str, ...] | None = None
+    n_samples: int = 1
+    max_new_tokens: int = 60
+    every: int = 8
+    seed: int = 0
+    method: SteeringMethod = add_direction
+
+
+SETTINGS = SweepSettings()
+
+
+@dataclass(frozen=True)
+class SplitPrompts:
+    """Indices of the prompts that settings are chosen on, are reported on, and write texts for."""
+
+    choosing: tuple[int, ...]
+    reporting: tuple[int, ...]
+    written: tuple[int, ...]
+
+
 def steering_sweep(
     model: HookedModel,
     directions: Mapping[int, Direction] | Sequence[Direction],
@@ -120,48 +157,66 @@ def steering_sweep(
     *,
     neutral_texts: Sequence[str],
     questions: Sequence[PlainQuestion],
-    control_alphas: Sequence[float] | None = None,
     train: Activations | None = None,
     judge: Judge | None = None,
-    n_random: int = 20,
-    n_shuffled: int = 20,
-    text_scenarios: Sequence[str] | None = None,
-    n_samples: int = 1,
-    max_new_tokens: int = 60,
-    every: int = 8,
-    seed: int = 0,
+    settings: SweepSettings = SETTINGS,
     progress: Progress | None = None,
 ) -> SteeringSweep:
     """Log-odds, controls, damage and texts under every direction (one a layer) and alpha.
 
-    Parameters
-    ----------
-    alphas
-        Strengths in multiples of ``raw_norm``; 0 must be among them.
-    control_alphas
-        Strengths at which control directions are measured (default: all but 0).
-    prompts
-        The first situation of each scenario is for choosing settings, the others are for
-        reporting what they do; where no scenario has two, all serve for both.
-    train
-        Activations whose shuffled labels give ``n_shuffled`` control directions (None: none).
-    n_random
-        Random control directions at every layer; 0 leaves all controls to :func:`add_controls`.
-    text_scenarios
-        Scenarios whose first prompt for reporting texts are written for (default: all).
-    every
-        Neutral loss is read on every ``every``-th token.
-
-    Raises InputError for an empty list, alphas without 0, a direction of another model, or a
-    prompt longer than the context.
+    ``alphas`` are strengths in multiples of ``raw_norm``; 0 must be among them. The first prompt
+    of each scenario is for choosing settings, the others are for reporting what they do; where no
+    scenario has two, all serve for both. ``train``: activations whose shuffled labels give control
+    directions. Raises InputError for an empty list, alphas without 0, a direction of another
+    model, or a prompt longer than the context.
     """
     by_layer = _by_layer(directions)
-    check_prompts(prompts)
-    check_alphas(alphas)
-    if 0.0 not in alphas or len(set(alphas)) < max(2, len(alphas)):
-        raise InputError(f"alphas: expected 0 and at least one other, all new, got {list(alphas)}")
-    for direction in by_layer.values():
-        check_direction(model, direction)
+    pushes = _check(model, by_layer, alphas, prompts, settings)
+    split = split_prompts(prompts, settings.text_scenarios)
+    n_steps = len(prompts) + len(neutral_texts) + len(questions) + 1
+    step = _Steps(progress, n_steps + (len(split.reporting) if settings.n_random else 0))
+
+    hooks = {k: [settings.method(d, a) for a in alphas] for k, d in by_layer.items()}
+    log_odds, instruction = _log_odds(model, prompts, hooks, list(alphas).index(0.0), step)
+    damage = measure_damage(model, neutral_texts, questions, hooks, every=settings.every, step=step)
+    texts = _write(model, by_layer, alphas, prompts, split.written, settings, judge)
+    step()
+    sweep = SteeringSweep(
+        directions=by_layer,
+        alphas=tuple(float(a) for a in alphas),
+        pushes=pushes,
+        prompts=tuple(prompts),
+        choosing=split.choosing,
+        reporting=split.reporting,
+        log_odds=log_odds,
+        controls={},
+        instruction=instruction,
+        damage=damage,
+        texts=tuple(texts),
+        seed=settings.seed,
+        method=settings.method,
+    )
+    if not settings.n_random:
+        return sweep
+    return add_controls(
+        model,
+        sweep,
+        list(by_layer),
+        train=train,
+        n_random=settings.n_random,
+        n_shuffled=settings.n_shuffled,
+        progress=lambda done, total: step(),
+    )
+
+
+def split_prompts(
+    prompts: Sequence[SteeringPrompt], text_scenarios: Sequence[str] | None = None
+) -> SplitPrompts:
+    """The first prompt of each scenario for choosing, the others for reporting.
+
+    Texts are written for the first prompt for reporting of each scenario in ``text_scenarios``.
+    Raises InputError where fewer than three are left to report on.
+    """
     choosing = first_of_each(prompts)
     reporting = [i for i in range(len(prompts)) if i not in choosing] or choosing
     if len(reporting) < 3:
@@ -171,52 +226,47 @@ def steering_sweep(
         )
     firsts = first_of_each(prompts, reporting)
     named = [i for i in firsts if prompts[i].scenario_id in (text_scenarios or ())]
-    asked = alphas if control_alphas is None else control_alphas
+    return SplitPrompts(tuple(choosing), tuple(reporting), tuple(named or firsts))
+
+
+def _check(
+    model: HookedModel,
+    directions: Mapping[int, Direction],
+    alphas: Sequence[float],
+    prompts: Sequence[SteeringPrompt],
+    settings: SweepSettings,
+) -> tuple[float, ...]:
+    """The strengths of the controls in rising order, once everything is as it must be."""
+    check_prompts(prompts)
+    check_alphas(alphas)
+    if 0.0 not in alphas or len(set(alphas)) < max(2, len(alphas)):
+        raise InputError(f"alphas: expected 0 and at least one other, all new, got {list(alphas)}")
+    for direction in directions.values():
+        check_direction(model, direction)
+    asked = alphas if settings.control_alphas is None else settings.control_alphas
     pushes = sorted({float(a) for a in asked} - {0.0})
     if not pushes or not set(pushes) <= set(alphas):
         raise InputError(f"control_alphas: expected some of {list(alphas)}, got {list(asked)}")
-    n_steps = len(prompts) + len(neutral_texts) + len(questions) + 1
-    step = _Steps(progress, n_steps + (len(reporting) if n_random else 0))
+    return tuple(pushes)
 
-    hooks = {k: [add_direction(d, a) for a in alphas] for k, d in by_layer.items()}
-    zero = list(alphas).index(0.0)
-    odds, told = [], []
+
+def _log_odds(
+    model: HookedModel,
+    prompts: Sequence[SteeringPrompt],
+    hooks: Mapping[int, Sequence[FwdHook]],
+    zero: int,
+    step: Callable[[], None],
+) -> tuple[Float[np.ndarray, "layer alpha prompt"], Float[np.ndarray, "prompt"]]:
+    """Log-odds under every hook, and what an instruction instead shifts them by."""
+    odds, instructed_shift = [], []
     for prompt in prompts:
-        found = log_odds_by_layer(model, prompt, hooks)
-        odds.append(np.stack(list(found.values())))
-        plain = found[next(iter(by_layer))][zero]
-        told.append(log_odds_by_layer(model, instructed(prompt), {0: [None]})[0][0] - plain)
+        by_layer = log_odds_by_layer(model, prompt, hooks)
+        odds.append(np.stack(list(by_layer.values())))
+        plain = by_layer[next(iter(hooks))][zero]
+        asked = log_odds_by_layer(model, instructed(prompt), {0: [None]})[0][0]
+        instructed_shift.append(asked - plain)
         step()
-    damage = measure_damage(model, neutral_texts, questions, hooks, every=every, step=step)
-    texts = _write(
-        model, by_layer, alphas, prompts, named or firsts, n_samples, max_new_tokens, seed, judge
-    )
-    step()
-    sweep = SteeringSweep(
-        directions=by_layer,
-        alphas=tuple(float(a) for a in alphas),
-        pushes=tuple(pushes),
-        prompts=tuple(prompts),
-        choosing=tuple(choosing),
-        reporting=tuple(reporting),
-        log_odds=np.stack(odds, axis=-1),
-        controls={},
-        instruction=np.array(told),
-        damage=damage,
-        texts=tuple(texts),
-        seed=seed,
-    )
-    if not n_random:
-        return sweep
-    return add_controls(
-        model,
-        sweep,
-        list(by_layer),
-        train=train,
-        n_random=n_random,
-        n_shuffled=n_shuffled,
-        progress=lambda done, total: step(),
-    )
+    return np.stack(odds, axis=-1), np.array(instructed_shift)
 
 
 def add_controls(
@@ -243,7 +293,7 @@ def add_controls(
         drawn = random_controls(direction, n_random, seed=sweep.seed + layer)
         if train is not None:
             drawn += shuffled_controls(direction, train, n_shuffled, seed=sweep.seed + layer)
-        hooks[layer] = [add_direction(d, a) for d in drawn for a in sweep.pushes]
+        hooks[layer] = [sweep.method(d, a) for d in drawn for a in sweep.pushes]
     shifts: dict[int, list[np.ndarray]] = {layer: [] for layer in layers}
     for index in sweep.reporting:
         for layer, odds in log_odds_by_layer(model, sweep.prompts[index], hooks).items():
@@ -273,13 +323,11 @@ def _write(
     alphas: Sequence[float],
     prompts: Sequence[SteeringPrompt],
     chosen: Sequence[int],
-    n_samples: int,
-    max_new_tokens: int,
-    seed: int,
+    settings: SweepSettings,
     judge: Judge | None,
 ) -> list[SteeredText]:
     """Texts of each prompt, sample, layer and alpha; a sample has one seed under all of them."""
-    rows = [(i, s, a) for i in chosen for s in range(n_samples) for a in alphas]
+    rows = [(i, s, a) for i in chosen for s in range(settings.n_samples) for a in alphas]
     made: list[Completion] = []
     for direction in directions.values():
         made += generate_steered(
@@ -287,9 +335,10 @@ def _write(
             [prompts[i].prompt for i, _, _ in rows],
             direction,
             [a for _, _, a in rows],
-            seeds=[seed + 1000 * s + i for i, s, _ in rows],
+            seeds=[settings.seed + 1000 * s + i for i, s, _ in rows],
             scenario_ids=[prompts[i].scenario_id for i, _, _ in rows],
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=settings.max_new_tokens,
+            method=settings.method,
         )
     judged = [None] * len(made) if judge is None else judge([c.text for c in made]).tolist()
     indices = [i for i, _, _ in rows] * len(directions)

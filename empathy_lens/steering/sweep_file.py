@@ -3,43 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..files import read_json, write_json
-from ..types import Completion, Direction, SteeringPrompt
-from .coherence import Coherence
+from ..results import read_result, write_result
+from ..types import Direction, SteeringPrompt
 from .damage import Damage
 from .sweep import Controls, SteeredText, SteeringSweep
 
 __all__ = ["join_sweeps", "load_sweep", "save_sweep"]
 
-ARRAYS = ("log_odds", "instruction")
+
+@dataclass(frozen=True)
+class StoredArray:
+    """Shape and numbers apart: a list cannot say how wide an array without rows is."""
+
+    shape: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if min(self.shape, default=0) < 0 or int(np.prod(self.shape)) != len(self.values):
+            raise ValueError(f"{len(self.values)} numbers do not fill the shape {self.shape}")
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> StoredArray:
+        return cls(values.shape, tuple(values.astype(float).ravel().tolist()))
+
+    def array(self) -> np.ndarray:
+        return np.array(self.values, dtype=np.float64).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class StoredControls:
+    random: StoredArray
+    shuffled: StoredArray
+
+
+@dataclass(frozen=True)
+class StoredSweep:
+    """A sweep's measurements; its directions and prompts are kept elsewhere."""
+
+    layers: tuple[int, ...]
+    alphas: tuple[float, ...]
+    pushes: tuple[float, ...]
+    choosing: tuple[int, ...]
+    reporting: tuple[int, ...]
+    seed: int
+    log_odds: StoredArray
+    instruction: StoredArray
+    controls: Mapping[int, StoredControls]
+    losses: Mapping[int, StoredArray]
+    correct: Mapping[int, tuple[tuple[bool, ...], ...]]
+    texts: tuple[SteeredText, ...]
 
 
 def save_sweep(path: Path, sweep: SteeringSweep) -> None:
     """Writes everything that was measured as JSON; directions and prompts are kept elsewhere."""
-    content = {
-        "layers": sweep.layers,
-        "alphas": sweep.alphas,
-        "pushes": sweep.pushes,
-        "choosing": sweep.choosing,
-        "reporting": sweep.reporting,
-        "seed": sweep.seed,
-        **{name: _array(getattr(sweep, name)) for name in ARRAYS},
-        "controls": {
-            str(k): {"random": _array(c.random), "shuffled": _array(c.shuffled)}
+    stored = StoredSweep(
+        layers=sweep.layers,
+        alphas=sweep.alphas,
+        pushes=sweep.pushes,
+        choosing=sweep.choosing,
+        reporting=sweep.reporting,
+        seed=sweep.seed,
+        log_odds=StoredArray.of(sweep.log_odds),
+        instruction=StoredArray.of(sweep.instruction),
+        controls={
+            k: StoredControls(StoredArray.of(c.random), StoredArray.of(c.shuffled))
             for k, c in sweep.controls.items()
         },
-        "losses": {str(k): _array(v) for k, v in sweep.damage.losses.items()},
-        "correct": {str(k): v.tolist() for k, v in sweep.damage.correct.items()},
-        "texts": [asdict(text) for text in sweep.texts],
-    }
-    write_json(path, content)
+        losses={k: StoredArray.of(v) for k, v in sweep.damage.losses.items()},
+        correct={k: tuple(map(tuple, v.tolist())) for k, v in sweep.damage.correct.items()},
+        texts=sweep.texts,
+    )
+    write_result(path, stored)
 
 
 def load_sweep(
@@ -49,38 +89,32 @@ def load_sweep(
 
     Raises InputError for another kind of file, or a layer without its direction.
     """
-    content = read_json(path)
     try:
-        return SteeringSweep(
-            directions={layer: directions[layer] for layer in content["layers"]},
-            alphas=tuple(content["alphas"]),
-            pushes=tuple(content["pushes"]),
-            prompts=tuple(prompts),
-            choosing=tuple(content["choosing"]),
-            reporting=tuple(content["reporting"]),
-            **{name: _read_array(content[name]) for name in ARRAYS},
-            controls={
-                int(k): Controls(_read_array(c["random"]), _read_array(c["shuffled"]))
-                for k, c in content["controls"].items()
-            },
-            damage=Damage(
-                losses={int(k): _read_array(v) for k, v in content["losses"].items()},
-                correct={int(k): np.array(v, dtype=bool) for k, v in content["correct"].items()},
-            ),
-            texts=tuple(
-                SteeredText(
-                    **text
-                    | {
-                        "completion": Completion(**text["completion"]),
-                        "coherence": Coherence(**text["coherence"]),
-                    }
-                )
-                for text in content["texts"]
-            ),
-            seed=content["seed"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a sweep of these layers ({error!r}); run it again") from None
+        stored = read_result(path, StoredSweep)
+    except InputError as error:
+        raise InputError(f"{path}: not a sweep of these layers; run it again\n{error}") from None
+    absent = sorted(set(stored.layers) - set(directions))
+    if absent:
+        raise InputError(f"{path}: not a sweep of these layers; no direction for {absent}")
+    return SteeringSweep(
+        directions={layer: directions[layer] for layer in stored.layers},
+        alphas=stored.alphas,
+        pushes=stored.pushes,
+        prompts=tuple(prompts),
+        choosing=stored.choosing,
+        reporting=stored.reporting,
+        log_odds=stored.log_odds.array(),
+        instruction=stored.instruction.array(),
+        controls={
+            k: Controls(c.random.array(), c.shuffled.array()) for k, c in stored.controls.items()
+        },
+        damage=Damage(
+            losses={k: v.array() for k, v in stored.losses.items()},
+            correct={k: np.array(v, dtype=bool) for k, v in stored.correct.items()},
+        ),
+        texts=stored.texts,
+        seed=stored.seed,
+    )
 
 
 def join_sweeps(sweeps: Sequence[SteeringSweep]) -> SteeringSweep:
@@ -107,12 +141,3 @@ def join_sweeps(sweeps: Sequence[SteeringSweep]) -> SteeringSweep:
         ),
         texts=tuple(text for s in sweeps for text in s.texts),
     )
-
-
-def _array(values: np.ndarray) -> dict[str, list[float] | tuple[int, ...]]:
-    """Shape and numbers apart: a list cannot say how wide an array without rows is."""
-    return {"shape": values.shape, "values": values.astype(float).ravel().tolist()}
-
-
-def _read_array(saved: Mapping[str, list[Any]]) -> np.ndarray:
-    return np.array(saved["values"], dtype=np.float64).reshape(saved["shape"])

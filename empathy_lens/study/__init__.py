@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from ..criteria import seed_criteria
 from ..data import data_hash
-from ..files import read_json, write_json
-from ..runs import Run, versions
-from ..steering.examples import ALPHAS, CONTROL_ALPHAS
+from ..evidence.rubric import EiaCorrelation
+from ..evidence.validation import ValidationResult
+from ..results import RunSummary, read_result, write_result
+from ..steering.examples import ALPHAS, CONTROL_ALPHAS, SteeringResults
 from ..types import Progress
 from . import stages
+from .criteria import seed_criteria
 from .inputs import CONTRASTS, DataFiles, Study, StudyOptions, parse_layers
+from .runs import Run, versions
 
 __all__ = ["CONTRASTS", "DataFiles", "StudyOptions", "parse_layers", "run_study", "summarise"]
 
@@ -33,7 +35,8 @@ def run_study(
     """
     study = Study(options, run, progress)
     hashes = {name: data_hash(pairs) for name, pairs in study.pairs.items()}
-    hashes["rubric"] = data_hash(study.rubric)
+    if study.rubric:
+        hashes["rubric"] = data_hash(study.rubric)
     inputs: list[Any] = [study.model_request, hashes, versions()]
     for name in hashes:
         run.stage(
@@ -50,10 +53,15 @@ def run_study(
         ["directions.safetensors", "validation_auroc.json"],
         lambda: stages.directions(study),
     )
-    run.stage("eia_correlation", inputs, ["eia_correlation.json"], lambda: stages.correlate(study))
+    if study.rubric:
+        run.stage(
+            "eia_correlation", inputs, ["eia_correlation.json"], lambda: stages.correlate(study)
+        )
+    else:
+        study.path("eia_correlation.json").unlink(missing_ok=True)
     run.stage("cosines", inputs, ["cosines.json"], lambda: stages.cosines(study))
     steered = None
-    if options.skip_steering:
+    if not study.steers:
         study.path("steering_examples.json").unlink(missing_ok=True)
     else:
         used = [vars(p) for p in (*study.steering_prompts, *study.questions)]
@@ -72,21 +80,24 @@ def run_study(
     )
 
 
-def summarise(run: Run, wall_seconds: float) -> dict[str, Any]:
+def summarise(run: Run, wall_seconds: float) -> RunSummary:
     """Writes ``summary.json`` of a finished run: criteria, time and memory by stage, versions."""
-
-    def part(name: str) -> Any:
-        path = run.folder / f"{name}.json"
-        return read_json(path) if path.is_file() else None
-
-    validation = cast(dict[str, Any], part("validation_auroc"))
-    summary = {
-        "selected_layer": validation["selected_layer"],
-        "criteria": seed_criteria(validation, part("eia_correlation"), part("steering_examples")),
-        "stages": [record.summary() for record in run.records],
-        "wall_seconds": round(wall_seconds, 1),
-        "peak_rss_mb": round(max(r.peak_rss_mb for r in run.records), 1),
-        "versions": versions(),
-    }
-    write_json(run.folder / "summary.json", summary)
+    folder = run.folder
+    validation = read_result(folder / "validation_auroc.json", ValidationResult)
+    rubric, steered = folder / "eia_correlation.json", folder / "steering_examples.json"
+    steering = read_result(steered, SteeringResults) if steered.is_file() else None
+    criteria = seed_criteria(
+        validation.layers[validation.selected_layer],
+        read_result(rubric, EiaCorrelation).rubric if rubric.is_file() else None,
+        (steering.successes, steering.out_of) if steering else None,
+    )
+    summary = RunSummary(
+        selected_layer=validation.selected_layer,
+        criteria=criteria,
+        stages=tuple(record.summary() for record in run.records),
+        wall_seconds=round(wall_seconds, 1),
+        peak_rss_mb=round(max(r.peak_rss_mb for r in run.records), 1),
+        versions=versions(),
+    )
+    write_result(folder / "summary.json", summary)
     return summary

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ..artifacts import load_activations, load_directions
-from ..baselines import ablate_words
 from ..data import (
     load_neutral_texts,
     load_pairs,
@@ -18,14 +16,18 @@ from ..data import (
     load_rubric_completions,
     load_scenarios,
     load_steering_prompts,
+    shipped_data,
 )
 from ..directions import ESTIMATORS
-from ..embeddings import load_embedding
+from ..directions.store import load_activations, load_directions
 from ..errors import DegenerateDataError, InputError
+from ..evidence.baselines import ablate_words, load_embedding
+from ..evidence.validation import ValidationResult
 from ..files import read_json
 from ..models import Backend, load_model
-from ..runs import Run
-from ..types import Activations, Direction, HookedModel, Pooling, Progress
+from ..results import read_result
+from ..types import Activations, Concept, ContrastivePair, Direction, HookedModel, Pooling, Progress
+from .runs import Run
 
 __all__ = ["CONTRASTS", "POOLINGS", "DataFiles", "Study", "StudyOptions", "parse_layers"]
 
@@ -37,21 +39,22 @@ CONTRASTS = ("sentiment", "politeness", "verbosity", "refusal", "task_focus")
 
 @dataclass(frozen=True)
 class DataFiles:
-    """The files a study reads."""
+    """The files a study reads. What is None is left out of the study."""
 
     pairs_train: Path
     pairs_test: Path
-    scenarios: Path
-    rubric: Path
-    steering_prompts: Path
-    hard_pairs: Path
     contrast_sets: Path
     neutral_texts: Path
     plain_questions: Path
+    scenarios: Path | None = None
+    rubric: Path | None = None
+    steering_prompts: Path | None = None
+    hard_pairs: Path | None = None
 
     @classmethod
-    def shipped(cls, root: Path) -> DataFiles:
-        """The files of this repository, given its ``data`` folder."""
+    def shipped(cls, root: Path | None = None) -> DataFiles:
+        """The files that come with the package, or those of another folder laid out like it."""
+        root = root or shipped_data()
         return cls(
             pairs_train=root / "contrastive_pairs" / "train_pairs.jsonl",
             pairs_test=root / "contrastive_pairs" / "test_pairs.jsonl",
@@ -63,6 +66,22 @@ class DataFiles:
             neutral_texts=root / "neutral" / "neutral_texts.jsonl",
             plain_questions=root / "neutral" / "plain_questions.jsonl",
         )
+
+    def need(self, name: Literal["scenarios", "rubric", "steering_prompts"]) -> Path:
+        """A file that the study can do without and the caller cannot. Raises InputError."""
+        path: Path | None = getattr(self, name)
+        if path is None:
+            raise InputError(f"{name}: expected a file, these data have none for this concept")
+        return path
+
+    def of_pairs(self, train: Path, test: Path) -> DataFiles:
+        """The same with other pairs. Where those are of another concept, the texts that are about
+        this one (scenarios, rubric, steering prompts, hard pairs) are left out.
+        """
+        chosen = replace(self, pairs_train=train, pairs_test=test)
+        if load_pairs(train)[0].concept.name == load_pairs(self.pairs_train)[0].concept.name:
+            return chosen
+        return replace(chosen, scenarios=None, rubric=None, steering_prompts=None, hard_pairs=None)
 
 
 def parse_layers(text: str) -> tuple[int, ...] | Literal["all"]:
@@ -104,6 +123,16 @@ class StudyOptions:
     command: str = ""
 
 
+def one_concept(train: Sequence[ContrastivePair], test: Sequence[ContrastivePair]) -> Concept:
+    """The concept of a study's pairs. Raises InputError where train and test differ in it."""
+    ours, theirs = train[0].concept, test[0].concept
+    if ours.name != theirs.name:
+        raise InputError(
+            f"expected train and test pairs of one concept, got {ours.name!r} and {theirs.name!r}"
+        )
+    return ours
+
+
 class Study:
     """The inputs of a study, read and checked once, and its model, loaded when first needed."""
 
@@ -111,22 +140,33 @@ class Study:
         self.options, self.run, self.progress = options, run, progress
         files = options.files
         self.embed = load_embedding(options.embedding)
-        known = load_scenarios(files.scenarios).keys()
+        known = load_scenarios(files.scenarios).keys() if files.scenarios else None
         self.pairs = {
             "train": load_pairs(files.pairs_train, scenario_ids=known),
             "test": load_pairs(files.pairs_test, scenario_ids=known),
-            "hard": load_pairs(files.hard_pairs, scenario_ids=known),
-            **{name: load_pairs(files.contrast_sets / f"{name}.jsonl") for name in CONTRASTS},
         }
+        if files.hard_pairs:
+            self.pairs["hard"] = load_pairs(files.hard_pairs, scenario_ids=known)
+        for name in CONTRASTS:
+            self.pairs[name] = load_pairs(files.contrast_sets / f"{name}.jsonl")
+        self.concept = one_concept(self.pairs["train"], self.pairs["test"])
         # Texts without words have none to mask; the rest of the study does not need any.
         with suppress(DegenerateDataError):
             self.pairs["masked_test"] = ablate_words(
                 self.pairs["train"], self.pairs["test"], options.n_masked
             )
-        self.rubric = load_rubric_completions(files.rubric, scenario_ids=known)
-        self.steering_prompts = load_steering_prompts(files.steering_prompts)
+        self.rubric = (
+            load_rubric_completions(files.rubric, scenario_ids=known) if files.rubric else ()
+        )
+        self.steering_prompts = (
+            load_steering_prompts(files.steering_prompts) if files.steering_prompts else ()
+        )
         self.neutral_texts = load_neutral_texts(files.neutral_texts)
         self.questions = load_plain_questions(files.plain_questions)
+
+    @property
+    def steers(self) -> bool:
+        return bool(self.steering_prompts) and not self.options.skip_steering
 
     @cached_property
     def model(self) -> HookedModel:
@@ -168,6 +208,9 @@ class Study:
     def activations(self, name: str, pooling: Pooling = "mean") -> Activations:
         return load_activations(self.path(self.activation_files(name)[pooling]))
 
+    @property
+    def selected_layer(self) -> int:
+        return read_result(self.path("validation_auroc.json"), ValidationResult).selected_layer
+
     def direction(self) -> Direction:
-        layer = self.json("validation_auroc")["selected_layer"]
-        return load_directions(self.path("directions.safetensors"))[layer]
+        return load_directions(self.path("directions.safetensors"))[self.selected_layer]

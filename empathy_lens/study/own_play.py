@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
-from typing import Any
 
-from ..eia.behaviour import Assignment
-from ..eia.decisions import Choice, Play
-from ..eia.language_model import play_games
-from ..eia.play_file import join_plays, load_play, save_play
-from ..eia.steered_play import Condition, Outcome, play_condition
-from ..files import read_json, write_json
+from ..games.behaviour import Assignment
+from ..games.language_model import play_games
+from ..games.play import Choice, Play, join_plays, load_play, save_play
+from ..games.steered_play import Condition, Outcome, play_condition
 from ..models import model_card
-from ..runs import Run, versions
+from ..results import read_result, to_plain, write_result
 from ..types import Direction, HookedModel, Progress
+from .runs import Run, versions
 
 __all__ = ["play_under_instructions", "play_under_steering"]
 
@@ -50,7 +47,7 @@ def play_under_instructions(
         save_play(run.folder / _play_file(name), played)
 
     for name, part in parts.items():
-        inputs = [_setting(model, choice, seed), list(layers), [asdict(a) for a in part]]
+        inputs = [_setting(model, choice, seed), list(layers), [to_plain(a) for a in part]]
         run.stage(f"{FOLDER}/{name}", inputs, [_play_file(name)], partial(play, name, part))
     return join_plays([load_play(run.folder / _play_file(name)) for name in parts])
 
@@ -77,21 +74,20 @@ def play_under_steering(
             seed=seed,
             progress=progress(str(condition)),
         )
-        write_json(run.folder / _outcome_file(condition), asdict(outcome))
+        write_result(run.folder / _outcome_file(condition), outcome)
 
     vector = [direction.site.layer, direction.raw_norm, direction.vector.tolist()]
     outcomes = {}
     for condition, episodes in todo.items():
         file = _outcome_file(condition)
-        inputs = [_setting(model, choice, seed), vector, asdict(condition), list(episodes)]
+        inputs = [_setting(model, choice, seed), vector, to_plain(condition), list(episodes)]
         run.stage(f"{FOLDER}/{condition}", inputs, [file], partial(play, condition, episodes))
-        kept = read_json(run.folder / file)
-        outcomes[condition] = Outcome(**{name: tuple(values) for name, values in kept.items()})
+        outcomes[condition] = read_result(run.folder / file, Outcome)
     return outcomes
 
 
-def _setting(model: HookedModel, choice: Choice, seed: int) -> list[Any]:
-    return [model_card(model).provenance.to_dict(), asdict(choice), seed, versions()]
+def _setting(model: HookedModel, choice: Choice, seed: int) -> list[object]:
+    return [to_plain(model_card(model).provenance), to_plain(choice), seed, versions()]
 
 
 def _play_file(name: str) -> str:

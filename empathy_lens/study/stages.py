@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..activations import extract_completions, extract_poolings
-from ..artifacts import load_directions, save_activations, save_directions, save_vectors
-from ..cosines import direction_cosines
 from ..directions import fit_directions
-from ..eia.prediction import predict_rubric
+from ..directions.store import load_directions, save_activations, save_directions, save_vectors
 from ..errors import DegenerateDataError
-from ..evidence import gather_evidence
-from ..files import write_json
-from ..judges import judge_quality, word_judge
-from ..runs import versions
-from ..steering import steering_sweep
-from ..steering.examples import ALPHAS, CONTROL_ALPHAS, EXAMPLE_SCENARIOS, sweep_summary
-from ..token_examples import token_examples
-from ..types import Estimate
-from ..validation import scores, select_layer, validate_direction
+from ..evidence import Behaviour, Draws, StudyData, evidence_card
+from ..evidence.contrasts import direction_cosines
+from ..evidence.rubric import (
+    EiaCorrelation,
+    RubricItem,
+    RubricResult,
+    judge_quality,
+    predict_rubric,
+    word_judge,
+)
+from ..evidence.validation import (
+    HeldOutProjection,
+    LayerResult,
+    ValidationResult,
+    scores,
+    select_layer,
+    validate_direction,
+)
+from ..results import DataSet, RunConfig, read_result, write_result
+from ..steering import SweepSettings, steering_sweep
+from ..steering.examples import (
+    ALPHAS,
+    CONTROL_ALPHAS,
+    EXAMPLE_SCENARIOS,
+    SteeredExample,
+    SteeringResults,
+    sweep_summary,
+)
 from .inputs import CONTRASTS, POOLINGS, Study
+from .runs import versions
+from .token_examples import token_examples
 
 __all__ = [
     "config",
@@ -56,32 +76,32 @@ def extract(study: Study, name: str) -> None:
 
 def config(study: Study, hashes: Mapping[str, str]) -> None:
     """Writes ``config.json``: what was asked, and the model and data it was asked of."""
-    o, scored = study.options, study.activations("rubric")
-    provenance = scored.provenance
+    o, read = study.options, study.activations("train")
+    provenance = read.provenance
     counts = {name: len(pairs) for name, pairs in study.pairs.items()}
-    counts["rubric"] = len(study.rubric)
-    write_json(
-        study.path("config.json"),
-        {
-            "command": o.command,
-            "model": o.model,
-            "model_name": provenance.model_name,
-            "backend": provenance.backend,
-            "device": str(study.model.cfg.device),
-            "dtype": provenance.dtype,
-            "layers": list(scored.layers),
-            "pooling": scored.pooling,
-            "poolings_compared": list(study.poolings("train")),
-            "embedding": o.embedding,
-            "seed": o.seed,
-            "pairs_train": _shown(o.files.pairs_train),
-            "pairs_test": _shown(o.files.pairs_test),
-            "rubric": _shown(o.files.rubric),
-            "data": {name: {"n": counts[name], "sha256": hashes[name]} for name in counts},
-            "provenance": provenance.with_data("").to_dict(),
-            "versions": versions(),
-        },
+    if study.rubric:
+        counts["rubric"] = len(study.rubric)
+    config = RunConfig(
+        command=o.command,
+        model=o.model,
+        model_name=provenance.model_name,
+        backend=provenance.backend,
+        device=str(study.model.cfg.device),
+        dtype=provenance.dtype,
+        layers=read.layers,
+        pooling=read.pooling,
+        poolings_compared=study.poolings("train"),
+        embedding=o.embedding,
+        seed=o.seed,
+        pairs_train=_shown(o.files.pairs_train),
+        pairs_test=_shown(o.files.pairs_test),
+        rubric=_shown(o.files.rubric) if o.files.rubric else None,
+        data={name: DataSet(counts[name], hashes[name]) for name in counts},
+        provenance=provenance.with_data(""),
+        versions=versions(),
+        concept=study.concept,
     )
+    write_result(study.path("config.json"), config)
 
 
 def _shown(path: Path) -> str:
@@ -95,7 +115,7 @@ def directions(study: Study) -> None:
     train, test = study.activations("train"), study.activations("test")
     chosen = select_layer(train, seed=study.options.seed)
     fitted = fit_directions(train)
-    layers = {}
+    layers: dict[int, LayerResult] = {}
     for layer, direction in fitted.items():
         try:
             held_out = validate_direction(
@@ -106,28 +126,21 @@ def directions(study: Study) -> None:
             raise DegenerateDataError(
                 f"{n} held-out pairs cannot test the direction of layer {layer}: {error}"
             ) from error
-        layers[str(layer)] = held_out.to_dict() | {
-            "cv_auroc": chosen.cv_auroc[layer],
-            "raw_norm": direction.raw_norm,
-        }
+        layers[layer] = LayerResult(
+            **vars(held_out), cv_auroc=chosen.cv_auroc[layer], raw_norm=direction.raw_norm
+        )
     sides = [side for p in study.pairs["test"] for side in (p.positive, p.negative)]
     save_directions(study.path("directions.safetensors"), fitted)
     save_vectors(study.path("probes"), fitted)
-    write_json(
+    write_result(
         study.path("validation_auroc.json"),
-        {
-            "selected_layer": chosen.layer,
-            "selection": chosen.rule,
-            "estimator": "mean_difference",
-            "layers": layers,
-            "projections": [
-                {
-                    "pair_id": pair_id,
-                    "scenario_id": scenario_id,
-                    "label": bool(label),
-                    "projection": float(score),
-                    "text": text[:200],
-                }
+        ValidationResult(
+            selected_layer=chosen.layer,
+            selection=chosen.rule,
+            estimator="mean_difference",
+            layers=layers,
+            projections=tuple(
+                HeldOutProjection(pair_id, scenario_id, bool(label), float(score), text[:200])
                 for pair_id, scenario_id, label, score, text in zip(
                     test.pair_ids,
                     test.scenario_ids,
@@ -136,8 +149,8 @@ def directions(study: Study) -> None:
                     sides,
                     strict=True,
                 )
-            ],
-        },
+            ),
+        ),
     )
 
 
@@ -151,22 +164,14 @@ def correlate(study: Study) -> None:
         seed=study.options.seed,
         n_resamples=study.options.n_resamples,
     )
-    items = [
-        {
-            "completion_id": c.completion_id,
-            "scenario_id": c.scenario_id,
-            "score": c.score,
-            "projection": float(x),
-        }
+    items = tuple(
+        RubricItem(c.completion_id, c.scenario_id, c.score, float(x))
         for c, x in zip(study.rubric, projected, strict=True)
-    ]
-    write_json(
+    )
+    rubric = RubricResult(**vars(prediction), items=items)
+    write_result(
         study.path("eia_correlation.json"),
-        {
-            "selected_layer": direction.site.layer,
-            "rubric": prediction.to_dict() | {"items": items},
-            "on_policy": _on_policy(study),
-        },
+        EiaCorrelation(direction.site.layer, rubric, _on_policy(study)),
     )
 
 
@@ -187,72 +192,80 @@ def steer(study: Study) -> None:
         prompts,
         neutral_texts=study.neutral_texts,
         questions=study.questions,
-        control_alphas=CONTROL_ALPHAS,
         train=study.activations("train"),
-        n_random=study.options.n_controls,
-        n_shuffled=max(1, study.options.n_controls // 4),
         judge=judge,
-        text_scenarios=EXAMPLE_SCENARIOS,
-        seed=seed,
+        settings=SweepSettings(
+            control_alphas=CONTROL_ALPHAS,
+            n_random=study.options.n_controls,
+            n_shuffled=max(1, study.options.n_controls // 4),
+            text_scenarios=EXAMPLE_SCENARIOS,
+            seed=seed,
+        ),
         progress=study.progress("steering"),
     )
     quality = judge_quality(judge, study.rubric, seed=seed, n_resamples=n_resamples)
-    found = sweep_summary(sweep, direction.site.layer, judge=quality, n_resamples=n_resamples)
-    write_json(study.path("steering_examples.json"), found)
+    summary = sweep_summary(sweep, direction.site.layer, judge=quality, n_resamples=n_resamples)
+    write_result(study.path("steering_examples.json"), summary)
 
 
 def evidence(study: Study) -> None:
     """Writes ``evidence.json``: baselines, nulls, transfer and verdicts."""
-    layer = study.json("validation_auroc")["selected_layer"]
-    rubric = study.json("eia_correlation")["rubric"]
-    o = study.options
+    o, behaviour = study.options, Behaviour()
+    if study.rubric:
+        rubric = read_result(study.path("eia_correlation.json"), EiaCorrelation).rubric
+        behaviour = replace(behaviour, rubric=rubric.spearman, rubric_partial=rubric.partial)
+    if study.steers:
+        behaviour = replace(behaviour, steering=study.json("steering_examples"))
     masked = None
     if "masked_test" in study.pairs:
         masked = (study.activations("masked_test"), o.n_masked)
-    found = gather_evidence(
+    data = StudyData(
         study.activations("train"),
         study.activations("test"),
         study.pairs["train"],
         study.pairs["test"],
-        layer=layer,
-        hard=(study.activations("hard"), study.pairs["hard"]),
+        hard=(study.activations("hard"), study.pairs["hard"]) if "hard" in study.pairs else None,
         contrasts={name: study.activations(name) for name in CONTRASTS},
-        ablated=masked,
+        masked=masked,
         other_poolings=[
             (study.activations("train", pooling), study.activations("test", pooling))
             for pooling in POOLINGS[1:]
         ],
-        rubric=Estimate.from_dict(rubric["spearman"]),
-        rubric_partial=rubric["partial"] and Estimate.from_dict(rubric["partial"]),
-        steering=None if o.skip_steering else study.json("steering_examples"),
+    )
+    card = evidence_card(
+        data,
+        study.selected_layer,
+        behaviour=behaviour,
         embed=study.embed,
         estimators=o.estimators,
-        seed=o.seed,
-        n_random=o.n_null,
-        n_permutations=o.n_null,
-        n_resamples=o.n_resamples,
+        draws=Draws(o.seed, o.n_resamples, n_permutations=o.n_null, n_random=o.n_null),
     )
-    write_json(study.path("evidence.json"), found.to_dict())
+    write_result(study.path("evidence.json"), card)
 
 
 def cosines(study: Study) -> None:
     """Writes ``cosines.json``: directions across layers, and beside the contrasts' own."""
     fitted = load_directions(study.path("directions.safetensors"))
     contrasts = {name: study.activations(name) for name in CONTRASTS}
-    found = direction_cosines(fitted, contrasts, seed=study.options.seed)
-    write_json(study.path("cosines.json"), found)
+    write_result(
+        study.path("cosines.json"),
+        direction_cosines(fitted, contrasts, seed=study.options.seed),
+    )
 
 
 def token_views(study: Study) -> None:
     """Writes ``token_views.json``: texts worth reading token by token."""
     fitted = load_directions(study.path("directions.safetensors"))
-    layer = study.json("validation_auroc")["selected_layer"]
+    layer = study.selected_layer
+    steered: Sequence[SteeredExample] = ()
+    if study.steers:
+        steered = read_result(study.path("steering_examples.json"), SteeringResults).examples
     examples = token_examples(
         study.model,
         fitted,
         layer,
         study.pairs["test"],
         scores(fitted[layer], study.activations("test")),
-        steering=None if study.options.skip_steering else study.json("steering_examples"),
+        steered=steered,
     )
-    write_json(study.path("token_views.json"), examples)
+    write_result(study.path("token_views.json"), examples)

@@ -1,34 +1,29 @@
-"""Figures of a run, drawn from its saved JSON and from nothing else.
+"""Every figure and table of a run, by name and in the order of the report.
 
-Each function takes one saved file as a dictionary and returns a figure, or None where the file
-does not hold what the figure shows.
+Drawn from the saved results and from nothing else; what a run does not hold is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
-
 import plotly.graph_objects as go
 
-from ..errors import InputError
-from .behaviour_figures import score_against_projection
-from .cosine_figures import contrast_cosines, layer_cosines
-from .evidence_figures import EVIDENCE_FIGURES
-from .play_figures import (
-    on_policy_actions,
-    on_policy_leaning,
-    on_policy_prediction,
-    steered_play_help,
-    steered_play_scores,
+from .detection import (
+    auroc_by_layer,
+    layer_table,
+    projection_distributions,
+    projection_table,
+    rubric_tables,
+    score_against_projection,
 )
-from .runs import PARTS, get
-from .steering_figures import steering_damage
-from .sweep_figures import dose_response, effect_against_damage, effect_by_layer
-from .validation_figures import auroc_by_layer, projection_distributions
+from .evidence import evidence_figures, evidence_tables
+from .geometry import contrast_cosines, cosine_table, layer_cosines
+from .play import play_figures, play_tables, steered_figures, steered_tables
+from .run_results import RunResults
+from .steering import dose_response, steering_damage, steering_tables, sweep_table
+from .sweep import effect_against_damage, effect_by_layer
+from .tables import Table
 
-__all__ = ["GROUPS", "run_figures"]
+__all__ = ["GROUPS", "run_figures", "run_tables"]
 
 GROUPS = {
     "Detection": ("auroc_by_layer", "projection_distributions", "estimators"),
@@ -60,35 +55,52 @@ GROUPS = {
 """Figures by the question that they answer, in the order of the report."""
 
 
-def run_figures(run: Mapping[str, Any]) -> dict[str, go.Figure]:
-    """Every figure that the run's saved parts allow, by name, in the order of ``GROUPS``.
+def run_figures(run: RunResults) -> dict[str, go.Figure]:
+    """Every figure that the run's saved parts allow, by name, in the order of ``GROUPS``."""
+    concept = run.concept
+    drawn: dict[str, go.Figure | None] = {}
+    if validation := run.validation_auroc:
+        drawn["auroc_by_layer"] = auroc_by_layer(validation, run.evidence)
+        drawn["projection_distributions"] = projection_distributions(validation, concept)
+    if run.evidence:
+        drawn |= evidence_figures(run.evidence)
+    if run.cosines:
+        drawn["cosine_across_layers"] = layer_cosines(run.cosines)
+        drawn["cosine_to_contrasts"] = contrast_cosines(run.cosines, run.selected_layer)
+    if run.eia_correlation:
+        drawn["eia_score_against_projection"] = score_against_projection(
+            run.eia_correlation, concept
+        )
+    if run.on_policy:
+        drawn |= play_figures(run.on_policy)
+    if run.steered_play:
+        drawn |= steered_figures(run.steered_play)
+    if steering := run.steering_examples:
+        drawn["steering_dose_response"] = dose_response(steering, concept)
+        drawn["steering_frontier"] = effect_against_damage(steering)
+        drawn["steering_damage"] = steering_damage(steering)
+    if sweep := run.steering_sweep:
+        drawn["sweep_by_layer"] = effect_by_layer(sweep, concept)
+        drawn["sweep_frontier"] = effect_against_damage(sweep)
+    ordered = [name for names in GROUPS.values() for name in names]
+    return {name: figure for name in ordered if (figure := drawn.get(name)) is not None}
 
-    ``run`` maps file stems to their content (``{"validation_auroc": {...}, …}``, as
-    ``views.runs.read_run`` gives it). Absent parts are skipped; an unknown name is an InputError.
-    """
-    unknown = sorted(set(run) - set(PARTS))
-    if unknown:
-        raise InputError(f"run: expected parts named {', '.join(PARTS)}, got {', '.join(unknown)}")
-    validation, evidence = run.get("validation_auroc"), run.get("evidence")
-    eia, steering = run.get("eia_correlation"), run.get("steering_examples")
-    cosines = run.get("cosines")
-    draw: dict[str, Callable[[], go.Figure | None]] = {
-        "auroc_by_layer": lambda: auroc_by_layer(validation, evidence),
-        "projection_distributions": lambda: projection_distributions(validation),
-        **{name: partial(make, evidence) for name, make in EVIDENCE_FIGURES.items()},
-        "cosine_across_layers": lambda: layer_cosines(cosines),
-        "cosine_to_contrasts": lambda: contrast_cosines(cosines, get(validation, "selected_layer")),
-        "eia_score_against_projection": lambda: score_against_projection(eia),
-        "on_policy_leaning": lambda: on_policy_leaning(eia),
-        "on_policy_actions": lambda: on_policy_actions(eia),
-        "on_policy_prediction": lambda: on_policy_prediction(eia),
-        "steering_dose_response": lambda: dose_response(steering),
-        "steered_play": lambda: steered_play_scores(run.get("steered_play")),
-        "steered_play_help": lambda: steered_play_help(run.get("steered_play")),
-        "steering_frontier": lambda: effect_against_damage(steering),
-        "steering_damage": lambda: steering_damage(steering),
-        "sweep_by_layer": lambda: effect_by_layer(run.get("steering_sweep")),
-        "sweep_frontier": lambda: effect_against_damage(run.get("steering_sweep")),
-    }
-    drawn = {name: draw[name]() for names in GROUPS.values() for name in names}
-    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+def run_tables(run: RunResults) -> list[Table]:
+    """All tables that the saved parts allow, in the order of the report."""
+    validation, eia = run.validation_auroc, run.eia_correlation
+    correlation, scenarios, completions = rubric_tables(eia) if eia else (None, None, None)
+    listed = [
+        validation and layer_table(validation),
+        *(evidence_tables(run.evidence) if run.evidence else ()),
+        correlation,
+        scenarios,
+        *(play_tables(run.on_policy) if run.on_policy else ()),
+        *(steered_tables(run.steered_play) if run.steered_play else ()),
+        run.cosines and cosine_table(run.cosines),
+        *(steering_tables(run.steering_examples) if run.steering_examples else ()),
+        run.steering_sweep and sweep_table(run.steering_sweep),
+        validation and projection_table(validation, run.concept),
+        completions,
+    ]
+    return [table for table in listed if table is not None]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from .runs import estimate, get, plain, rows
-from .text import number_text, p_text, prose, shortened
+from ..evidence import Evidence
+from ..types import Estimate
+from .run_results import RunResults
+from .text import number_text, p_text, prose, shortened, words
 
 __all__ = ["Measure", "measures", "tally", "verdicts"]
 
@@ -16,109 +16,106 @@ CSS = {"supported": "yes", "not supported": "no", "cannot tell": "unknown"}
 
 @dataclass(frozen=True)
 class Measure:
-    """A named number with its interval.
+    """A named number with its interval, ``value`` alone where there is none.
 
     ``span`` is the whole range it could lie in, ``chance`` the value that says nothing.
     """
 
     name: str
-    value: tuple[float, float, float]
+    value: float
+    low: float
+    high: float
     span: tuple[float, float]
     chance: float
     note: str = ""
 
     @property
     def number(self) -> str:
-        return number_text(self.value[0])
+        return number_text(self.value)
 
     @property
     def interval(self) -> str:
-        low, high = self.value[1:]
-        return "" if low == high else f"[{number_text(low)}, {number_text(high)}]"
+        if self.low == self.high:
+            return ""
+        return f"[{number_text(self.low)}, {number_text(self.high)}]"
 
     @property
     def places(self) -> dict[str, float]:
         """Where value, low, high and chance lie on the range, in percent."""
         bottom, top = self.span
-        marks = {"v": self.value[0], "l": self.value[1], "h": self.value[2], "c": self.chance}
+        marks = {"v": self.value, "l": self.low, "h": self.high, "c": self.chance}
         return {
             name: round(100 * min(max((mark - bottom) / (top - bottom), 0.0), 1.0), 1)
             for name, mark in marks.items()
         }
 
 
-def measures(run: Mapping[str, Any]) -> list[Measure]:
+def measures(run: RunResults) -> list[Measure]:
     """What of the headline numbers the saved parts hold, in the order of the report."""
-    evidence, eia = run.get("evidence"), run.get("eia_correlation")
-    validation, steering = run.get("validation_auroc"), run.get("steering_examples")
-    layer = str(get(validation, "selected_layer"))
-    auroc = get(evidence, "probe") or get(validation, "layers", layer, "auroc")
-    corrected = get(evidence, "permutation_p_corrected")
-    p = f"{p_text(corrected)} over all layers" if plain(corrected) else ""
-    best = get(evidence, "headline", "best_baseline")
-    against = f"best: {shortened(best, 60).replace('_', ' ')}" if isinstance(best, str) else ""
     unit, signed = (0.0, 1.0), (-1.0, 1.0)
-    listed: list[tuple[str, Any, tuple[float, float], float, str]] = [
-        ("AUROC, held-out pairs", auroc, unit, 0.5, p),
-        ("AUROC, hard pairs", get(evidence, "hard_pairs", "all"), unit, 0.5, ""),
-        (
-            "probe minus reader of words",
-            get(evidence, "delta_vs_best_baseline"),
-            signed,
-            0.0,
-            against,
-        ),
-        ("rubric score, Pearson r", get(eia, "rubric", "pearson"), signed, 0.0, ""),
-        (
-            "own play, log-odds of helping, ρ given game and turn",
-            get(eia, "on_policy", "every_choice", "leaning_partial"),
-            signed,
-            0.0,
-            "",
-        ),
-        (
-            "steered play, EIA score per alpha",
-            get(run.get("steered_play"), "slope", "score"),
-            (-0.5, 0.5),
-            0.0,
-            "",
-        ),
-    ]
-    found = []
-    for name, data, span, chance, note in listed:
-        value = estimate(data)
-        if value is not None:
-            own_p = get(data, "p")
-            said = [note] if note else []
-            said += [p_text(own_p)] if plain(own_p) else []
-            found.append(Measure(name, value, span, chance, ", ".join(said)))
-    share, out_of = get(steering, "successes"), get(steering, "out_of")
-    if plain(share) and plain(out_of) and out_of > 0:
-        value = (share / out_of,) * 3
-        counted = f"{number_text(share)} of {number_text(out_of)} texts"
-        found.append(Measure("steering successes", value, unit, 0.0, counted))
-    return found
+    listed: list[Measure] = []
+
+    def add(
+        name: str,
+        estimate: Estimate | None,
+        span: tuple[float, float],
+        chance: float,
+        note: str = "",
+    ) -> None:
+        if estimate is not None:
+            p = None if estimate.p is None else p_text(estimate.p)
+            said = ", ".join(filter(None, (note, p)))
+            e = estimate
+            listed.append(Measure(name, e.value, e.low, e.high, span, chance, said))
+
+    evidence, validation = run.evidence, run.validation_auroc
+    if evidence and evidence.probe:
+        corrected = evidence.permutation_p_corrected
+        p = "" if corrected is None else f"{p_text(corrected)} over all layers"
+        add("AUROC, held-out pairs", evidence.probe, unit, 0.5, p)
+    elif validation and (chosen := validation.layers.get(validation.selected_layer)):
+        add("AUROC, held-out pairs", chosen.auroc, unit, 0.5)
+    if evidence:
+        if evidence.hard_pairs:
+            add("AUROC, hard pairs", evidence.hard_pairs.all, unit, 0.5)
+        best = evidence.headline.best_baseline
+        against = f"best: {words(shortened(best, 60))}" if best else ""
+        delta = evidence.delta_vs_best_baseline
+        add("probe minus reader of words", delta, signed, 0.0, against)
+    if run.eia_correlation:
+        add("rubric score, Pearson r", run.eia_correlation.rubric.pearson, signed, 0.0)
+    if run.on_policy:
+        leaning = run.on_policy.every_choice.leaning_partial
+        add("own play, log-odds of helping, ρ given game and turn", leaning, signed, 0.0)
+    if run.steered_play:
+        slope = run.steered_play.slope["score"]
+        add("steered play, EIA score per alpha", slope, (-0.5, 0.5), 0.0)
+    if (steering := run.steering_examples) and steering.out_of:
+        share = steering.successes / steering.out_of
+        counted = f"{number_text(steering.successes)} of {number_text(steering.out_of)} texts"
+        listed.append(Measure("steering successes", share, share, share, unit, 0.0, counted))
+    return listed
 
 
-def verdicts(evidence: Any) -> list[dict[str, str]]:
+def verdicts(evidence: Evidence | None) -> list[dict[str, str]]:
     """The evidence card's claims, each with its verdict and reason."""
     return [
         {
-            "claim": shortened(row.get("claim", ""), 500),
-            "verdict": shortened(row.get("verdict", "cannot tell"), 60),
-            "css": CSS.get(str(row.get("verdict")), "unknown"),
-            "because": prose(row.get("because") or "", 1500),
+            "claim": shortened(row.claim, 500),
+            "verdict": row.verdict,
+            "css": CSS[row.verdict],
+            "because": prose(row.because, 1500),
         }
-        for row in rows(evidence, "verdicts")
+        for row in (evidence.verdicts if evidence else ())
     ]
 
 
-def tally(found: list[dict[str, str]]) -> str:
+def tally(listed: list[dict[str, str]]) -> str:
     """How many claims stand, in a sentence."""
-    count = {css: sum(row["css"] == css for row in found) for css in ("yes", "no", "unknown")}
-    if not found:
+    count = {css: sum(row["css"] == css for row in listed) for css in ("yes", "no", "unknown")}
+    if not listed:
         return ""
     return (
-        f"Of {len(found)} claims about the direction, {count['yes']} are supported, "
+        f"Of {len(listed)} claims about the direction, {count['yes']} are supported, "
         f"{count['no']} are not, and {count['unknown']} cannot be decided with this data."
     )

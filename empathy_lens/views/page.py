@@ -6,7 +6,6 @@ import base64
 import hashlib
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -43,7 +42,7 @@ def plotly_source() -> str:
     return str(get_plotlyjs()).replace("\r", "")
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, **values: object) -> str:
     """A page with figures: every value is escaped, only this package's own sources are not."""
     environment = Environment(
         loader=PackageLoader("empathy_lens.views", "templates"),

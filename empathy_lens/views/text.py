@@ -11,9 +11,12 @@ import html
 import json
 import math
 import re
-from typing import Any
+from collections.abc import Sequence
+
+from ..types import Estimate
 
 __all__ = [
+    "Value",
     "estimate_text",
     "json_island",
     "json_text",
@@ -24,8 +27,13 @@ __all__ = [
     "ranges",
     "shortened",
     "signed_text",
+    "value_text",
     "visible",
+    "words",
 ]
+
+Value = Estimate | float | int | str | None
+"""What a table's cell or a fact may hold; a yes or no is a number."""
 
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -33,16 +41,16 @@ _UNSEEN = re.compile(
 _LINE_ENDS = re.compile("\r\n?|[\x85\u2028\u2029]")
 
 
-def visible(text: Any) -> str:
+def visible(text: str) -> str:
     """The text with controls, direction overrides and lone surrogates spelt out as ⟨U+202E⟩.
 
     Tabs and newlines stay, and so do the marks that scripts and emoji need (ZWJ, LRM, RLM).
     """
-    plain = _LINE_ENDS.sub("\n", str(text))
+    plain = _LINE_ENDS.sub("\n", text)
     return _UNSEEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", plain)
 
 
-def shortened(text: Any, limit: int) -> str:
+def shortened(text: str, limit: int) -> str:
     """At most ``limit`` characters of the visible text, saying how many were left off."""
     whole = visible(text)
     if len(whole) <= limit:
@@ -50,13 +58,13 @@ def shortened(text: Any, limit: int) -> str:
     return f"{whole[:limit]}… ({len(whole) - limit:,} more characters)"
 
 
-def prose(text: Any, limit: int) -> str:
+def prose(text: str, limit: int) -> str:
     """A saved sentence for reading: true minus signs, and names without their underscores."""
     with_minus = re.sub(r"(?<![\w−-])-(?=[\d.])", "−", shortened(text, limit))
     return re.sub(r"(?<=[a-z0-9])_(?=[a-z0-9])", " ", with_minus)
 
 
-def plotly_text(text: Any, limit: int = 240, width: int = 60) -> str:
+def plotly_text(text: str, limit: int = 240, width: int = 60) -> str:
     """Text for a plotly label or hover box, which reads a little HTML of its own.
 
     Escaped, cut at ``limit`` characters and broken into lines of about ``width``.
@@ -80,12 +88,12 @@ def json_island(data_json: str) -> str:
     return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", data_json)
 
 
-def number_text(value: Any, digits: int = 3) -> str:
+def number_text(value: float | int | None, digits: int = 3) -> str:
     """A number for reading: three decimals below 100, fewer above, – where there is none."""
+    if value is None:
+        return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if not isinstance(value, int | float):
-        return "–" if value is None else shortened(value, 200)
     if isinstance(value, int):
         return f"{value:,}".replace("-", "−") if abs(value) < 10**18 else f"{value:.3g}"
     if not math.isfinite(value):
@@ -97,42 +105,47 @@ def number_text(value: Any, digits: int = 3) -> str:
     return f"{value:,.{digits if abs(value) < 100 else 1}f}".replace("-", "−")
 
 
-def estimate_text(estimate: Any) -> str:
-    """``0.912 [0.850, 0.961], p = 0.004`` from a saved Estimate, or the plain number."""
-    if not isinstance(estimate, dict):
-        return number_text(estimate)
-    text = number_text(estimate.get("value"))
-    low, high = estimate.get("low"), estimate.get("high")
-    if low is not None and high is not None:
-        text += f" [{number_text(low)}, {number_text(high)}]"
-    p = estimate.get("p")
-    if isinstance(p, int | float):
-        text += f", {p_text(p)}"
-    return text
+def estimate_text(estimate: Estimate) -> str:
+    """``0.912 [0.850, 0.961], p = 0.004``."""
+    low, high = number_text(estimate.low), number_text(estimate.high)
+    text = f"{number_text(estimate.value)} [{low}, {high}]"
+    return text if estimate.p is None else f"{text}, {p_text(estimate.p)}"
 
 
-def p_text(p: float) -> str:
+def value_text(value: Value, limit: int = 400) -> str:
+    """What a cell shows: a text, cut at ``limit``, an estimate with its interval, a number."""
+    if isinstance(value, str):
+        return shortened(value, limit)
+    return estimate_text(value) if isinstance(value, Estimate) else number_text(value)
+
+
+def p_text(p: float | int) -> str:
     """``p = 0.004``, or ``p < 0.001``; kept on one line."""
     shown = "p < 0.001" if p < 0.001 else f"p = {number_text(float(p))}"
     return shown.replace(" ", "\u00a0")
 
 
-def signed_text(value: float) -> str:
+def signed_text(value: float | int) -> str:
     """``+2``, ``0`` or ``−0.5``: as many digits as there are."""
     return f"{value:+.4g}".replace("-", "−") if value else "0"
 
 
-def ranges(numbers: list[Any]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
     """``0–3, 5`` for 0, 1, 2, 3, 5."""
-    parts: list[list[Any]] = []
+    parts: list[list[int]] = []
     for number in numbers:
-        if parts and isinstance(number, int) and parts[-1][-1] == number - 1:
+        if parts and parts[-1][-1] == number - 1:
             parts[-1] = [parts[-1][0], number]
         else:
             parts.append([number])
     return ", ".join("–".join(map(str, part)) for part in parts)
 
 
-def json_text(data: Any) -> str:
+def words(name: str) -> str:
+    """A name of the data or the code as it reads in a sentence: without underscores."""
+    return name.replace("_", " ")
+
+
+def json_text(data: object) -> str:
     """Compact JSON, made for ``json_island``."""
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

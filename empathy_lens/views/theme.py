@@ -6,10 +6,12 @@ report sets the ink to the reader's light or dark scheme.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from ..types import Estimate
 from .text import plotly_text, shortened
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "NEGATIVE",
     "POSITIVE",
     "SYMBOLS",
+    "Dot",
     "dots",
     "faint",
     "new_figure",
@@ -64,6 +67,20 @@ TEMPLATE = go.layout.Template(
 )
 
 
+class Dot(NamedTuple):
+    """A named row of a figure: a value, the bar around it, and a colour."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    colour: str
+
+    @classmethod
+    def of(cls, name: str, estimate: Estimate, colour: str) -> Dot:
+        return cls(name, estimate.value, estimate.low, estimate.high, colour)
+
+
 def new_figure(
     title: str, x: str, y: str, *, height: int = 420, note: str = "", finding: str = ""
 ) -> go.Figure:
@@ -87,14 +104,14 @@ def new_figure(
 def dots(
     title: str,
     x: str,
-    rows: list[tuple[str, tuple[float, float, float], str]],
+    rows: Sequence[Dot],
     *,
     note: str = "",
     finding: str = "",
     chance: float | None = None,
     span: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """One row per (name, (value, low, high), colour): a dot with its interval, first row on top.
+    """One row each: a dot with its interval, first row on top.
 
     ``span`` is the part of the axis that is always shown, so that figures of one quantity can
     be compared by eye.
@@ -102,21 +119,22 @@ def dots(
     height = 150 + 40 * len(rows)
     figure = new_figure(title, x, "", height=height, note=note, finding=finding)
     ticks = list(range(len(rows)))
-    for colour in dict.fromkeys(row[2] for row in rows):
-        mine = [(i, name, e) for i, (name, e, own) in enumerate(rows) if own == colour]
+    for colour in dict.fromkeys(row.colour for row in rows):
+        mine = [(i, row) for i, row in enumerate(rows) if row.colour == colour]
         figure.add_scatter(
-            x=[e[0] for _, _, e in mine],
-            y=[i for i, _, _ in mine],
-            error_x=interval([e for _, _, e in mine]),
+            x=[row.value for _, row in mine],
+            y=[i for i, _ in mine],
+            error_x=interval([row for _, row in mine]),
             mode="markers",
             marker={"color": colour, "size": 10, "symbol": symbol_of(colour)},
-            text=[plotly_text(name) for _, name, _ in mine],
-            customdata=[[e[1], e[2]] for _, _, e in mine],
+            text=[plotly_text(row.name) for _, row in mine],
+            customdata=[[row.low, row.high] for _, row in mine],
             hovertemplate="%{text}<br>%{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]"
             "<extra></extra>",
             showlegend=False,
         )
-    ends = [v for _, e, _ in rows for v in e] + ([] if chance is None else [chance])
+    ends = [v for row in rows for v in (row.value, row.low, row.high)]
+    ends += [] if chance is None else [chance]
     ends += span or ()
     margin = 0.04 * (max(ends) - min(ends)) or 0.05
     figure.update_xaxes(range=[min(ends) - margin, max(ends) + margin], zeroline=False)
@@ -124,7 +142,7 @@ def dots(
         figure.add_vline(x=chance, line={"color": GREY, "dash": "dot", "width": 1})
     figure.update_yaxes(
         tickvals=ticks,
-        ticktext=[plotly_text(row[0], limit=60, width=28) for row in rows],
+        ticktext=[plotly_text(row.name, limit=60, width=28) for row in rows],
         range=[len(rows) - 0.4, -0.6],
         showgrid=False,
         zeroline=False,
@@ -132,21 +150,26 @@ def dots(
     return figure
 
 
-def interval(estimates: list[tuple[float, float, float]]) -> dict[str, Any]:
-    """Plotly's error bars for (value, low, high) rows."""
+def interval(estimates: Sequence[Estimate | Dot]) -> dict[str, object]:
+    """Plotly's error bars for values with their intervals."""
     return {
         "type": "data",
         "symmetric": False,
-        "array": [max(high - value, 0.0) for value, _, high in estimates],
-        "arrayminus": [max(value - low, 0.0) for value, low, _ in estimates],
+        "array": [max(e.high - e.value, 0.0) for e in estimates],
+        "arrayminus": [max(e.value - e.low, 0.0) for e in estimates],
         "thickness": 1.5,
         "width": 4,
     }
 
 
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of a colour, 0 to 255."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
 def faint(colour: str) -> str:
     """The colour as a see-through fill."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = rgb(colour)
     return f"rgba({red},{green},{blue},0.18)"
 
 

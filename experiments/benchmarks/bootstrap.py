@@ -8,31 +8,31 @@ each resample and layer, over that. ``--every`` makes only every N-th of those c
 time. ``max_abs_diff`` is the largest difference between the two in any AUROC that both computed.
 """
 
-import argparse
-import json
-import time
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated
 
-import numpy as np
-from machine import machine_facts
-from sklearn.metrics import roc_auc_score
+import typer
+from harness import Clock, CpuTime, Json, choose_clock, machine_facts, show
 
-from empathy_lens import stats
+from empathy_lens.cli.shared import clear_errors
 
 N_PAIRS, N_LAYERS, N_RESAMPLES = 100, 30, 10_000
 
 
-def measure(every: int, clock: Callable[[], float]) -> dict[str, Any]:
+def measure(every: int, clock: Clock) -> dict[str, object]:
+    import numpy as np
+    from sklearn.metrics import roc_auc_score
+
+    from empathy_lens import stats
+
     rng = np.random.default_rng(0)
     labels, groups = np.tile([True, False], N_PAIRS), np.repeat(np.arange(N_PAIRS), 2)
     layers = rng.normal(size=(N_LAYERS, 2 * N_PAIRS)) + labels
     start = clock()
-    stats.auroc_estimate(layers, labels, groups, n_resamples=N_RESAMPLES, seed=0)
+    stats.auroc_estimate(layers, labels, stats.Design(groups, n_resamples=N_RESAMPLES, seed=0))
     seconds = clock() - start
 
     drawn = range(0, N_RESAMPLES * N_LAYERS, every)
-    weights = stats.cluster_weights(groups, n_resamples=N_RESAMPLES, seed=0)
+    weights = stats.cluster_weights(stats.Design(groups, n_resamples=N_RESAMPLES, seed=0))
     slow, largest = 0.0, 0.0
     for number in drawn:
         resample, layer = divmod(number, N_LAYERS)
@@ -52,20 +52,17 @@ def measure(every: int, clock: Callable[[], float]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
-    parser.add_argument("--every", type=int, default=301, help="make every N-th single call")
-    parser.add_argument("--cpu-time", action="store_true", help="for a machine that others use")
-    args = parser.parse_args()
-    clock = time.process_time if args.cpu_time else time.perf_counter
-    found = measure(max(1, args.every), clock)
-    if args.json:
-        print(json.dumps(found))
-    else:
-        ratio = found["ratios"]["per_resample"]
-        print(f"{found['seconds']} s; one call a resample takes {ratio} times as long")
+def main(
+    as_json: Json = False,
+    every: Annotated[int, typer.Option(help="make every N-th single call")] = 301,
+    cpu_time: CpuTime = False,
+) -> None:
+    """Time the resamples, and scikit-learn's call for each of them."""
+    with clear_errors("Run it again."):
+        found = measure(max(1, every), choose_clock(cpu_time))
+        table = "{seconds} s; one call a resample takes {ratios[per_resample]} times as long"
+        show(found, as_json, [table.format(**found)])
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -20,44 +20,55 @@ same ratios with matrix products in bfloat16, its speed over float32, and whethe
 all pairs (cosine of directions, AUROC).
 """
 
-import argparse
-import json
+from __future__ import annotations
+
 import statistics
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
-from machine import machine_facts
+import typer
+from harness import (
+    DATA,
+    Clock,
+    CpuTime,
+    Json,
+    choose_clock,
+    embedded_hub_model,
+    machine_facts,
+    show,
+    side_by_side,
+)
 
-from empathy_lens.activations.engine import BATCH_TOKENS, Settings, read_texts
-from empathy_lens.activations.plan import distinct_positions, plan_batches
-from empathy_lens.activations.precision import choose_precision, unmeasured
-from empathy_lens.command_line import clear_errors
-from empathy_lens.data import load_pairs
-from empathy_lens.embedded import embedded_folder
-from empathy_lens.models import load_model, model_card
-from empathy_lens.tokens import EncodedText, encode, pad_batch, pad_id
-from empathy_lens.types import HookedModel, Site
+from empathy_lens.cli.shared import clear_errors
 
-DATA = Path(__file__).resolve().parents[2] / "data" / "contrastive_pairs"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from empathy_lens.engine.pooling import Settings
+    from empathy_lens.engine.tokens import EncodedText
+    from empathy_lens.types import HookedModel
+
+PAIRS = DATA / "contrastive_pairs"
 WANTED = {"peers": 4.0, "seed": 10.0, "plain": 2.5, "gemm_fraction": 0.65}
 PEERS_BATCH = 8
 N_SEED_LAYERS, SEED_TEXTS = 5, 4
 GEMM_SECONDS = 1.0
 
-Clock = Callable[[], float]
-Texts = list[EncodedText]
-Pooled = torch.Tensor
+Texts = list["EncodedText"]
 
 
-def engine(model: HookedModel, texts: Texts, settings: Settings) -> Pooled:
+def engine(model: HookedModel, texts: Texts, settings: Settings) -> Tensor:
+    from empathy_lens.engine.pooling import read_texts
+
     return read_texts(model, texts, settings)[settings.poolings[0]]
 
 
-def peers(hub: Any, texts: Texts, pad: int) -> Pooled:
+def peers(hub: Any, texts: Texts, pad: int) -> Tensor:
+    import torch
+
+    from empathy_lens.engine.tokens import pad_batch
+
     found = []
     for start in range(0, len(texts), PEERS_BATCH):
         some = texts[start : start + PEERS_BATCH]
@@ -74,6 +85,8 @@ def peers(hub: Any, texts: Texts, pad: int) -> Pooled:
 
 
 def seed(hub: Any, texts: Texts, layers: list[int]) -> None:
+    import torch
+
     for layer in layers:
         for text in texts:
             with torch.no_grad():
@@ -81,7 +94,11 @@ def seed(hub: Any, texts: Texts, layers: list[int]) -> None:
             out.hidden_states[layer + 1][0, text.start :].mean(dim=0)
 
 
-def plain(model: HookedModel, texts: Texts) -> Pooled:
+def plain(model: HookedModel, texts: Texts) -> Tensor:
+    import torch
+
+    from empathy_lens.types import Site
+
     names = [Site(layer).hook_name for layer in range(int(model.cfg.n_layers))]
     wanted = set(names)
     found = []
@@ -103,6 +120,10 @@ def matrix_shapes(cfg: Any) -> list[tuple[int, int]]:
 
 def needed_flops(model: HookedModel, texts: Texts) -> tuple[float, int]:
     """Operations and positions of what must be computed, each distinct position once."""
+    from empathy_lens.engine.pooling import BATCH_TOKENS
+    from empathy_lens.engine.tokens import distinct_positions, plan_batches
+    from empathy_lens.models import model_card
+
     cfg = model.cfg
     batches = plan_batches(
         texts, batch_tokens=BATCH_TOKENS, n_ctx=model_card(model).n_ctx, share_prompts=True
@@ -125,6 +146,10 @@ def needed_flops(model: HookedModel, texts: Texts) -> tuple[float, int]:
 
 def gemm_rate(cfg: Any, clock: Clock) -> float:
     """Float32 matrix products of a block's shapes over a batch of positions, operations/s."""
+    import torch
+
+    from empathy_lens.engine.pooling import BATCH_TOKENS
+
     pairs = [(torch.randn(BATCH_TOKENS // 2, a), torch.randn(b, a)) for a, b in matrix_shapes(cfg)]
     operations, start = 0.0, clock()
     while clock() - start < GEMM_SECONDS:
@@ -135,13 +160,18 @@ def gemm_rate(cfg: Any, clock: Clock) -> float:
 
 
 def measure(n_pairs: int | None, every: int, repeats: int, clock: Clock) -> dict[str, Any]:
-    from transformers import AutoModelForCausalLM
+    import torch
+
+    from empathy_lens.data import load_pairs
+    from empathy_lens.engine.pooling import Settings
+    from empathy_lens.engine.precision import choose_precision, unmeasured
+    from empathy_lens.engine.tokens import encode, pad_id
+    from empathy_lens.models import load_model
 
     model = load_model("embedded", device="cpu", dtype="float32")
-    hub = AutoModelForCausalLM.from_pretrained(
-        embedded_folder("gemma3-270m"), dtype=torch.float32, local_files_only=True
-    ).eval()
-    pairs = load_pairs(DATA / "train_pairs.jsonl") + load_pairs(DATA / "test_pairs.jsonl")
+    hub = embedded_hub_model()
+    shipped = load_pairs(PAIRS / "train_pairs.jsonl") + load_pairs(PAIRS / "test_pairs.jsonl")
+    pairs = shipped[:n_pairs]
     encoded = [[encode(model, side, p.prompt) for side in (p.positive, p.negative)] for p in pairs]
     texts = [text for both in encoded for text in both]
     some = [text for both in encoded[::every] for text in both]
@@ -154,51 +184,49 @@ def measure(n_pairs: int | None, every: int, repeats: int, clock: Clock) -> dict
     flops, positions = needed_flops(model, texts)
     n_tokens, n_some = (sum(len(t.ids) for t in which) for which in (texts, some))
     n_seed = sum(len(t.ids) for t in some[:SEED_TEXTS])
-    ways: dict[str, tuple[Callable[[], Any], int]] = {
-        "engine": (lambda: engine(model, texts, settings), n_tokens),
-        "peers": (lambda: peers(hub, some, pad_id(model)), n_some),
-        "seed": (lambda: seed(hub, some[:SEED_TEXTS], seed_layers), n_seed),
-        "plain": (lambda: plain(model, some), n_some),
+    ways: dict[str, Callable[[], object]] = {
+        "engine": partial(engine, model, texts, settings),
+        "peers": partial(peers, hub, some, pad_id(model)),
+        "seed": partial(seed, hub, some[:SEED_TEXTS], seed_layers),
+        "plain": partial(plain, model, some),
     }
+    tokens = {"engine": n_tokens, "peers": n_some, "seed": n_seed, "plain": n_some}
     without = unmeasured(model)
     if without is None:
-        ways["bfloat16"] = (lambda: engine(model, texts, low), n_tokens)
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    beside: dict[str, list[float]] = {name: [] for name in ("engine", "bfloat16")}
-    values: dict[str, Any] = {}
+        ways["bfloat16"] = partial(engine, model, texts, low)
+        tokens["bfloat16"] = n_tokens
+    gemm: dict[str, list[float]] = {"engine": [], "bfloat16": []}
+
+    def beside(name: str) -> None:
+        if name in gemm:
+            gemm[name].append(gemm_rate(model.cfg, clock))
+
     engine(model, texts[:4], settings)  # Reads the weights from disk.
-    for repeat in range(repeats):
-        for name, (run, n) in ways.items():
-            if name in beside:
-                beside[name].append(gemm_rate(model.cfg, clock))
-            start = clock()
-            values[name] = run()
-            rates[name].append(n / (clock() - start))
-            print(f"{repeat + 1}/{repeats} {name}: {rates[name][-1]:.1f} tokens/s", file=sys.stderr)
+    runs = side_by_side(ways, repeats, clock, beside)
 
     def ratios(name: str) -> dict[str, float]:
         out = {
-            way: statistics.median(a / b for a, b in zip(rates[name], rates[way], strict=True))
+            way: runs.ratio(way, name) * tokens[name] / tokens[way]
             for way in ("peers", "seed", "plain")
         }
         out["gemm_fraction"] = statistics.median(
-            flops * rate / n_tokens / gemm
-            for rate, gemm in zip(rates[name], beside[name], strict=True)
+            flops / seconds / rate
+            for seconds, rate in zip(runs.seconds[name], gemm[name], strict=True)
         )
         return {way: round(value, 3) for way, value in out.items()}
 
     index = [i for i, _ in enumerate(texts) if (i // 2) % every == 0]
-    ours = values["engine"][index]
+    ours = runs.values["engine"][index]
 
-    def off(other: Pooled) -> float:
+    def off(other: Tensor, layers: slice = slice(None)) -> float:
         """Largest distance over texts and layers, as a part of the activation's norm."""
-        return float(((ours - other).norm(dim=2) / ours.norm(dim=2)).max())
+        return float(((ours - other).norm(dim=2) / ours.norm(dim=2))[:, layers].max())
 
     found: dict[str, Any] = {
         "ratios": ratios("engine"),
         "wanted": WANTED,
-        "tokens_per_s": {k: round(statistics.median(v), 1) for k, v in rates.items()},
-        "gemm_gflops": round(statistics.median(beside["engine"]) / 1e9, 1),
+        "tokens_per_s": {name: round(n / runs.median(name), 1) for name, n in tokens.items()},
+        "gemm_gflops": round(statistics.median(gemm["engine"]) / 1e9, 1),
         "tokens": {
             "texts": len(texts),
             "text_tokens": n_tokens,
@@ -210,25 +238,18 @@ def measure(n_pairs: int | None, every: int, repeats: int, clock: Clock) -> dict
         },
         # The hub's last hidden state is after the final norm: the other layers are compared.
         "max_relative_difference": {
-            "plain": off(values["plain"]),
-            "peers": float(
-                ((ours - values["peers"])[:, :-1].norm(dim=2) / ours[:, :-1].norm(dim=2)).max()
-            ),
+            "plain": off(runs.values["plain"]),
+            "peers": off(runs.values["peers"], slice(-1)),
         },
     }
     if without is not None:
         found["bfloat16"] = {"parity": False, "reason": without.reason}
     else:
         labels = torch.tensor([True, False] * len(pairs))
-        parity = choose_precision(values["engine"], values["bfloat16"], labels)
+        parity = choose_precision(runs.values["engine"], runs.values["bfloat16"], labels)
         found["bfloat16"] = {
             **ratios("bfloat16"),
-            "over_float32": round(
-                statistics.median(
-                    a / b for a, b in zip(rates["bfloat16"], rates["engine"], strict=True)
-                ),
-                3,
-            ),
+            "over_float32": round(runs.ratio("engine", "bfloat16"), 3),
             "parity": parity.used == "bfloat16",
             "min_cosine": parity.min_cosine,
             "max_auroc_gap": parity.max_auroc_gap,
@@ -236,35 +257,29 @@ def measure(n_pairs: int | None, every: int, repeats: int, clock: Clock) -> dict
     return {**found, "machine": machine_facts()}
 
 
-def table(found: dict[str, Any]) -> str:
+def table(found: dict[str, Any]) -> Iterator[str]:
     low = found["bfloat16"]
-    lines = [f"{'':16}{'float32':>10}{'wanted':>10}{'bfloat16':>10}"]
+    yield f"{'':16}{'float32':>10}{'wanted':>10}{'bfloat16':>10}"
     for name, value in found["ratios"].items():
-        lines.append(
-            f"{name:16}{value:10.2f}{WANTED[name]:10.2f}{low.get(name, float('nan')):10.2f}"
-        )
-    lines.append(f"tokens/s: {found['tokens_per_s']}")
-    lines.append(f"tokens: {found['tokens']}")
-    lines.append(f"bfloat16: {low}")
-    lines.append(f"machine: {found['machine']}")
-    return "\n".join(lines)
+        yield f"{name:16}{value:10.2f}{WANTED[name]:10.2f}{low.get(name, float('nan')):10.2f}"
+    yield f"tokens/s: {found['tokens_per_s']}"
+    yield from (f"{name}: {found[name]}" for name in ("tokens", "bfloat16", "machine"))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--every", type=int, default=6, help="time the slow ways on every N-th pair"
-    )
-    parser.add_argument("--pairs", type=int, help="only the first N pairs, to try the script out")
-    parser.add_argument("--cpu-time", action="store_true", help="for a machine that others use")
-    args = parser.parse_args()
-    clock = time.process_time if args.cpu_time else time.perf_counter
+def main(
+    as_json: Json = False,
+    repeats: int = 3,
+    every: Annotated[int, typer.Option(help="time the slow ways on every N-th pair")] = 6,
+    pairs: Annotated[
+        int | None, typer.Option(help="only the first N pairs, to try the script out")
+    ] = None,
+    cpu_time: CpuTime = False,
+) -> None:
+    """Time the engine beside three usual ways, and compare what they find."""
     with clear_errors("Run it again."):
-        found = measure(args.pairs, max(1, args.every), max(1, args.repeats), clock)
-    print(json.dumps(found, indent=2) if args.json else table(found))
+        found = measure(pairs, max(1, every), max(1, repeats), choose_clock(cpu_time))
+        show(found, as_json, table(found))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

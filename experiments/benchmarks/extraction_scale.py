@@ -1,6 +1,6 @@
 """Does extraction scale? Time against texts, memory against texts, and kills.
 
-    python experiments/benchmarks/extraction_scale.py --json [--sizes 1000 4000 16000] [--kills 3]
+    python experiments/benchmarks/extraction_scale.py --json [--sizes 1000,4000,16000] [--kills 3]
 
 Short sentences of a fixed vocabulary (about 8 tokens; every fourth with a prompt that 16 texts
 share), embedded model, all layers, mean pooling, streamed into a store by a process of its own for
@@ -10,27 +10,23 @@ size over those of the smallest (wanted: within 10%), peak resident memory over 
 again has the bytes of one that was not.
 """
 
-import argparse
 import hashlib
 import json
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from machine import machine_facts
+import typer
+from harness import Json, finish_child, machine_facts, show, start_child
 
-from empathy_lens.activations import stream_activations
-from empathy_lens.command_line import clear_errors
-from empathy_lens.errors import InputError
-from empathy_lens.models import load_model
-from empathy_lens.runs import peak_rss_mb
+from empathy_lens.cli.shared import clear_errors, parse_numbers
 
 WORDS = ("I", "you", "we", "they", "give", "take", "keep", "share", "leave", "stay", "wait", "help")
 PER_PROMPT = 16
@@ -52,6 +48,10 @@ def sentences(n: int, seed: int = 0) -> Iterator[tuple[str, str]]:
 
 def extract(model_name: str, n: int, folder: Path) -> None:
     """The child's whole work; prints seconds of extraction and its peak memory."""
+    from empathy_lens.activations import stream_activations
+    from empathy_lens.models import load_model
+    from empathy_lens.study.runs import peak_rss_mb
+
     model = load_model(model_name, device="cpu", dtype="float32")
     stream_activations(model, sentences(WINDOW), folder / "warm", window=WINDOW)
     start = time.perf_counter(), time.process_time()
@@ -60,26 +60,19 @@ def extract(model_name: str, n: int, folder: Path) -> None:
     print(json.dumps({"seconds": wall, "cpu_seconds": cpu, "peak_mb": peak_rss_mb()}))
 
 
-def begin(model_name: str, n: int, folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, "--child", model_name, str(n), str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def finish(child: subprocess.Popen[str]) -> dict[str, float]:
-    out, _ = child.communicate()
-    if child.returncode:
-        raise InputError(
-            f"the extracting process ended with {child.returncode}; its error is above"
-        )
-    return dict(json.loads(out.splitlines()[-1]))
-
-
 def fingerprint(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def parts(store: Path) -> set[str]:
+    """Names of the files written so far; a folder may go while it is listed."""
+    with suppress(FileNotFoundError):
+        return {path.name for path in store.rglob("*.safetensors")}
+    return set()
 
 
 def kill_at_random(model_name: str, n: int, folder: Path, kills: int, seed: int) -> list[int]:
@@ -91,18 +84,18 @@ def kill_at_random(model_name: str, n: int, folder: Path, kills: int, seed: int)
     store = folder / "store"
     done = []
     for _ in range(kills):
-        child = begin(model_name, n, folder)
+        child = start_child(__file__, model_name, n, folder)
         more = rng.randint(1, 12)
-        seen: set[str] = {p.name for p in store.rglob("*.safetensors")}
+        seen = parts(store)
         new: set[str] = set()
         while len(new) < more and child.poll() is None:
             time.sleep(0.01 * rng.random())
-            new |= {p.name for p in store.rglob("*.safetensors")} - seen
+            new |= parts(store) - seen
         time.sleep(0.3 * rng.random())
         child.kill()
         child.communicate()
         done.append(len(new))
-    finish(begin(model_name, n, folder))
+    finish_child(start_child(__file__, model_name, n, folder))
     return done
 
 
@@ -115,7 +108,7 @@ def measure(model_name: str, sizes: list[int], kills: int, seed: int, work: Path
                 continue
             folder = work / str(n)
             shutil.rmtree(folder, ignore_errors=True)
-            measured[n].append(finish(begin(model_name, n, folder)))
+            measured[n].append(finish_child(start_child(__file__, model_name, n, folder)))
             print(f"{n} texts: {measured[n][-1]}", file=sys.stderr)
     runs = {
         n: {k: statistics.median(run[k] for run in found) for k in found[0]}
@@ -147,38 +140,37 @@ def measure(model_name: str, sizes: list[int], kills: int, seed: int, work: Path
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 4000, 16000])
-    parser.add_argument("--kills", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", default="embedded")
-    parser.add_argument(
-        "--child", nargs=3, metavar=("MODEL", "N", "FOLDER"), help=argparse.SUPPRESS
-    )
-    args = parser.parse_args()
+def table(found: dict[str, Any]) -> Iterator[str]:
+    yield f"{'texts':>8}{'seconds':>10}{'per text':>10}{'peak MB':>10}{'memory':>8}"
+    for n, run in found["runs"].items():
+        yield (
+            f"{n:8}{run['seconds']:10.1f}{found['time_ratio'][n]:10.2f}"
+            f"{run['peak_mb']:10.0f}{found['memory_ratio'][n]:8.3f}"
+        )
+    kills = len(found["killed_after_new_files"])
+    yield f"killed {kills} times, bytes identical: {found['byte_identical']}"
+
+
+def main(
+    as_json: Json = False,
+    sizes: Annotated[str, typer.Option(help="numbers of texts")] = "1000,4000,16000",
+    kills: int = 3,
+    seed: int = 0,
+    model: str = "embedded",
+    child: Annotated[
+        tuple[str, int, Path] | None, typer.Option(metavar="MODEL N FOLDER", hidden=True)
+    ] = None,
+) -> None:
+    """Stream texts into stores of growing size, and kill some of the processes."""
     with clear_errors("Run it again."):
-        if args.child:
-            model_name, n, folder = args.child
-            extract(model_name, int(n), Path(folder))
+        if child:
+            extract(*child)
             return
-        work = Path(tempfile.mkdtemp(prefix="extraction-scale-"))
-        try:
-            found = measure(args.model, sorted(args.sizes), args.kills, args.seed, work)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    if args.json:
-        print(json.dumps(found, indent=2))
-    else:
-        print(f"{'texts':>8}{'seconds':>10}{'per text':>10}{'peak MB':>10}{'memory':>8}")
-        for n, run in found["runs"].items():
-            print(
-                f"{n:8}{run['seconds']:10.1f}{found['time_ratio'][n]:10.2f}"
-                f"{run['peak_mb']:10.0f}{found['memory_ratio'][n]:8.3f}"
-            )
-        print(f"killed {args.kills} times, bytes identical: {found['byte_identical']}")
+        numbers = sorted(int(n) for n in parse_numbers("--sizes", sizes))
+        with tempfile.TemporaryDirectory(prefix="scale-", ignore_cleanup_errors=True) as work:
+            found = measure(model, numbers, kills, seed, Path(work))
+        show(found, as_json, table(found))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

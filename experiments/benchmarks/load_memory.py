@@ -18,38 +18,43 @@ process of its own, less that of one that only imports, over the weights in the 
                                        is given as the measure
 """
 
-import argparse
+from __future__ import annotations
+
 import json
-import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from unittest import mock
 
-import numpy as np
-import torch
-from machine import machine_facts
-from random_gemma2 import gemma2_config, save_random_gemma2
+import typer
+from harness import Json, finish_child, line, machine_facts, show, start_child
 
-from empathy_lens.command_line import clear_errors
-from empathy_lens.errors import ModelError
-from empathy_lens.models import HOOKED_AVAILABLE, Backend, load_model
-from empathy_lens.models.devices import DTYPES
-from empathy_lens.models.hooked import hooked_config
-from empathy_lens.models.source import locate_model
-from empathy_lens.runs import peak_rss_mb
+from empathy_lens.cli.shared import clear_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import Gemma2Config
+
+    from empathy_lens.models import Backend
 
 ALLOWANCE = 0.4e9
 N_TOKENS = 10
 
 
-def child(way: str, folder: str, dtype: str, logits_file: str) -> None:
-    """Loads in one way and prints the peaks in bytes; logits go to a file."""
+def load(way: str, folder: str, dtype: str, logits_file: str) -> None:
+    """The child's whole work: loads in one way, prints the peaks in bytes; logits to a file."""
+    import numpy as np
+    import torch
+
+    from empathy_lens.models import load_model
+    from empathy_lens.study.runs import peak_rss_mb
+
     import_everything()
     model: Any = None
     if way in ("hooked", "bridge"):
-        model = load_model(folder, backend=cast(Backend, way), device="cpu", dtype=dtype)
+        model = load_model(folder, backend=cast("Backend", way), device="cpu", dtype=dtype)
     elif way == "transformers":
         model = hub_model(folder, dtype)
     elif way == "from_pretrained":
@@ -70,12 +75,16 @@ def import_everything() -> None:
     from transformer_lens.model_bridge import TransformerBridge  # noqa: F401
     from transformers.models.gemma2 import modeling_gemma2  # noqa: F401
 
+    from empathy_lens.models import HOOKED_AVAILABLE
+
     if HOOKED_AVAILABLE:
         from transformer_lens import HookedTransformer  # noqa: F401
 
 
 def hub_model(folder: str, dtype: str) -> Any:
     from transformers import AutoModelForCausalLM
+
+    from empathy_lens.models.devices import DTYPES
 
     return AutoModelForCausalLM.from_pretrained(
         folder, dtype=DTYPES[dtype], attn_implementation="eager", local_files_only=True
@@ -84,9 +93,14 @@ def hub_model(folder: str, dtype: str) -> Any:
 
 def from_pretrained(folder: str, dtype: str) -> Any:
     """TransformerLens's own loading of google/gemma-2-2b, told this checkpoint's sizes."""
+    import torch
     from transformer_lens import HookedTransformer
     from transformer_lens import loading_from_pretrained as loading
     from transformers import AutoConfig, AutoTokenizer
+
+    from empathy_lens.models.checkpoint import locate_model
+    from empathy_lens.models.devices import DTYPES
+    from empathy_lens.models.hooked import hooked_config
 
     source = locate_model(folder)
     cfg = hooked_config(
@@ -103,38 +117,31 @@ def from_pretrained(folder: str, dtype: str) -> Any:
 
 
 def run(way: str, folder: Path, dtype: str) -> tuple[dict[str, float], np.ndarray | None]:
+    import numpy as np
+
     logits = folder.parent / f"{way}-{dtype}.npy"
-    command = [sys.executable, __file__, "--child", way, str(folder), dtype, str(logits)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ModelError(f"{way} failed:\n{done.stderr[-2000:]}")
+    peaks = finish_child(start_child(__file__, way, folder, dtype, logits))
     print(f"{way} in {dtype}: done", file=sys.stderr)
-    peaks = json.loads(done.stdout.strip().splitlines()[-1])
     return peaks, np.load(logits) if logits.is_file() else None
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    config = gemma2_config(
-        d_model=args.d_model,
-        d_mlp=4 * args.d_model,
-        n_layers=args.layers,
-        n_heads=8,
-        d_head=args.d_model // 9,
-        d_vocab=args.vocabulary,
-    )
+def measure(config: Gemma2Config, stored: str, dtype: str, shard_bytes: int) -> dict[str, Any]:
+    from random_gemma2 import save_random_gemma2
+
+    from empathy_lens.models import HOOKED_AVAILABLE
+    from empathy_lens.models.devices import DTYPES
+
     backends = ("hooked", "bridge") if HOOKED_AVAILABLE else ("bridge",)
     ways = (*backends, "transformers", *(("from_pretrained",) if HOOKED_AVAILABLE else ()))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "checkpoint"
-        stored = save_random_gemma2(
-            config, folder, dtype=DTYPES[args.stored], shard_bytes=args.shard_bytes
-        )
-        weights = stored * DTYPES[args.dtype].itemsize / DTYPES[args.stored].itemsize
+        n_bytes = save_random_gemma2(config, folder, dtype=DTYPES[stored], shard_bytes=shard_bytes)
+        weights = n_bytes * DTYPES[dtype].itemsize / DTYPES[stored].itemsize
         shards = len(list(folder.glob("*.safetensors")))
-        baseline = run("imports", folder, args.dtype)[0]["load"]
+        baseline = run("imports", folder, dtype)[0]["load"]
         peaks, logits = {}, {}
         for way in ways:
-            peaks[way], logits[way] = run(way, folder, args.dtype)
+            peaks[way], logits[way] = run(way, folder, dtype)
         exact = {way: run(way, folder, "float32")[1] for way in (*backends, "transformers")}
     over = {
         way: {when: round((peak - baseline) / weights, 3) for when, peak in found.items()}
@@ -157,11 +164,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "within_bound": worst <= allowed,
         "over_weights": over,
         "checkpoint": {
-            "stored": args.stored,
-            "loaded": args.dtype,
+            "stored": stored,
+            "loaded": dtype,
             "gigabytes_loaded": round(weights / 1e9, 3),
             "shards": shards,
-            "parameters": stored // DTYPES[args.stored].itemsize,
+            "parameters": n_bytes // DTYPES[stored].itemsize,
         },
         "imports_gigabytes": round(baseline / 1e9, 3),
         "machine": machine_facts(),
@@ -169,33 +176,46 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def largest(a: Any, b: Any) -> float:
-    return float(np.abs(a - b).max())
+    return float(abs(a - b).max())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
-    parser.add_argument("--stored", choices=tuple(DTYPES), default="bfloat16")
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--d-model", type=int, default=2304)
-    parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--vocabulary", type=int, default=64_000)
-    parser.add_argument("--shard-bytes", type=int, default=400_000_000)
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.child:
-        child(*args.child)
-        return
-    with clear_errors():
-        found = measure(args)
-    if args.json:
-        print(json.dumps(found))
-        return
+def table(found: dict[str, Any]) -> Iterator[str]:
     for way, ratios in found["over_weights"].items():
-        print(f"{way:16}", *(f"{when} {ratio:.2f}" for when, ratio in ratios.items()), sep="  ")
+        yield line(f"{way:16}", {when: f"{ratio:.2f}" for when, ratio in ratios.items()})
     for name in ("allowed_peak_over_weights", "max_abs_logit_diff", "max_abs_logit_diff_float32"):
-        print(f"{name:28}  {found[name]:.3g}")
+        yield f"{name:28}  {found[name]:.3g}"
+
+
+def main(
+    as_json: Json = False,
+    stored: Annotated[Literal["float16", "bfloat16", "float32"], typer.Option()] = "bfloat16",
+    dtype: Annotated[Literal["bfloat16", "float32"], typer.Option()] = "bfloat16",
+    d_model: int = 2304,
+    layers: int = 8,
+    vocabulary: int = 64_000,
+    shard_bytes: int = 400_000_000,
+    child: Annotated[
+        tuple[str, str, str, str] | None,
+        typer.Option(metavar="WAY FOLDER DTYPE LOGITS", hidden=True),
+    ] = None,
+) -> None:
+    """Load a random checkpoint in every way, each in a process of its own."""
+    with clear_errors("Run it again."):
+        if child:
+            load(*child)
+            return
+        from random_gemma2 import gemma2_config
+
+        config = gemma2_config(
+            d_model=d_model,
+            n_layers=layers,
+            n_heads=8,
+            d_head=d_model // 9,
+            d_vocab=vocabulary,
+        )
+        found = measure(config, stored, dtype, shard_bytes)
+        show(found, as_json, table(found))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -17,13 +17,13 @@ PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 
 
 def gemma2_config(
-    *, d_model: int, d_mlp: int, n_layers: int, n_heads: int, d_head: int, d_vocab: int
+    *, d_model: int, n_layers: int, n_heads: int, d_head: int, d_vocab: int
 ) -> Gemma2Config:
     """Gemma-2 with its soft-caps and sliding window; half as many key-value heads as heads."""
     return Gemma2Config(
         vocab_size=d_vocab,
         hidden_size=d_model,
-        intermediate_size=d_mlp,
+        intermediate_size=4 * d_model,
         num_hidden_layers=n_layers,
         num_attention_heads=n_heads,
         num_key_value_heads=n_heads // 2,

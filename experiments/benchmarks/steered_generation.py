@@ -15,58 +15,55 @@ over repeats of runs made side by side, in turns forwards and backwards:
                    steered layer a prompt is read once for each alpha, otherwise once
 """
 
-import argparse
-import json
-import statistics
+from __future__ import annotations
+
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
-from machine import machine_facts
+import typer
+from harness import (
+    DATA,
+    Clock,
+    CpuTime,
+    Json,
+    choose_clock,
+    embedded_hub_model,
+    line,
+    machine_facts,
+    random_steering,
+    seconds,
+    show,
+    side_by_side,
+)
 
-from empathy_lens.command_line import clear_errors
-from empathy_lens.data import load_steering_prompts
-from empathy_lens.directions import random_directions
-from empathy_lens.embedded import embedded_folder
-from empathy_lens.models import HOOKED_AVAILABLE, Backend, load_model, model_card
-from empathy_lens.steering.generation import SharedRows, sample_rows
-from empathy_lens.steering.hooks import add_direction
-from empathy_lens.tokens import encode_prompt, pad_batch, pad_id
-from empathy_lens.types import Direction, HookedModel, Site
+from empathy_lens.cli.shared import clear_errors
 
-PROMPTS = Path(__file__).resolve().parents[2] / "data" / "eia_scenarios" / "steering_prompts.json"
+if TYPE_CHECKING:
+    from empathy_lens.models import Backend
+    from empathy_lens.types import HookedModel
+
+PROMPTS = DATA / "eia_scenarios" / "steering_prompts.json"
 ALPHAS = (-2.0, -1.0, 1.0, 2.0)
 N_PROMPTS, N_SAMPLES, NEW_TOKENS, TEMPERATURE = 3, 3, 40, 0.7
 SERIAL_EVERY = 6
 RAW_NORM = 100.0
 
 
-Clock = Callable[[], float]
-
-
 def measure(model: HookedModel, hub: Any, layer: int, repeats: int, clock: Clock) -> dict[str, Any]:
+    import torch
+
+    from empathy_lens.data import load_steering_prompts
+    from empathy_lens.engine.tokens import encode_prompt, pad_batch, pad_id
+    from empathy_lens.steering.generation import SharedRows, sample_rows
+    from empathy_lens.steering.hooks import add_direction
+
     prompts = load_steering_prompts(PROMPTS)[:N_PROMPTS]
     encoded = [encode_prompt(model, p.prompt) for p in prompts]
     plan = [(ids, a, s) for ids in encoded for a in ALPHAS for s in range(N_SAMPLES)]
     row_ids, alphas, seeds = (list(column) for column in zip(*plan, strict=True))
     rows = SharedRows.of(row_ids, alphas, seeds)
-    direction = Direction(
-        vector=random_directions(1, int(model.cfg.d_model), seed=0)[0],
-        site=Site(layer),
-        method="random",
-        raw_norm=RAW_NORM,
-        threshold=0.0,
-        provenance=model_card(model).provenance,
-    )
+    (direction,) = random_steering(model, {layer: RAW_NORM})
     tokens, real = pad_batch(row_ids, pad_id(model), side="left")
-
-    def seconds(work: Callable[[], Any]) -> float:
-        start = clock()
-        work()
-        return clock() - start
 
     def steered() -> None:
         found = sample_rows(model, rows, direction, NEW_TOKENS, TEMPERATURE)
@@ -103,67 +100,50 @@ def measure(model: HookedModel, hub: Any, layer: int, repeats: int, clock: Clock
                     verbose=False,
                 )
 
-    runs: dict[str, list[float]] = {}
     # The first tokens ever sampled pay for reading the weights from disk.
     sample_rows(model, rows, direction, 1, TEMPERATURE)
-    works = [steered, new_tokens, unhooked, hub_batched]
-    for number in range(repeats):
-        # To and fro, so that a machine that slows down favours none of them.
-        for work in works[:: -1 if number % 2 else 1]:
-            found = runs.setdefault(work.__name__, [])
-            found.append(seconds(work))
-            print(f"{work.__name__}: {found[-1]:.1f} s", file=sys.stderr)
+    works = (steered, new_tokens, unhooked, hub_batched)
+    runs = side_by_side({work.__name__: work for work in works}, repeats, clock)
     n_serial = len(plan[::SERIAL_EVERY])
-    alone = seconds(serial) * len(plan) / n_serial
+    alone = seconds(serial, clock) * len(plan) / n_serial
     print(f"serial: {alone:.1f} s for all rows, from {n_serial}", file=sys.stderr)
-
-    def ratio(over: str, under: str) -> float:
-        pairs = zip(runs[over], runs[under], strict=True)
-        return round(statistics.median(a / b for a, b in pairs), 3)
 
     return {
         "ratios": {
-            "hf_batched": ratio("hub_batched", "steered"),
-            "serial": round(alone / statistics.median(runs["steered"]), 3),
-            "hook_overhead": ratio("new_tokens", "unhooked"),
-            "all_positions": ratio("steered", "unhooked"),
+            "hf_batched": round(runs.ratio("hub_batched", "steered"), 3),
+            "serial": round(alone / runs.median("steered"), 3),
+            "hook_overhead": round(runs.ratio("new_tokens", "unhooked"), 3),
+            "all_positions": round(runs.ratio("steered", "unhooked"), 3),
         },
         "tokens_per_second": {
-            name: round(len(plan) * NEW_TOKENS / statistics.median(found), 2)
-            for name, found in runs.items()
+            name: round(len(plan) * NEW_TOKENS / runs.median(name), 2) for name in runs.seconds
         },
     }
 
 
-def main() -> None:
-    from transformers import AutoModelForCausalLM
+def main(
+    as_json: Json = False,
+    repeats: int = 5,
+    layer: Annotated[int | None, typer.Option(help="steered layer (default: the middle)")] = None,
+    cpu_time: CpuTime = False,
+    backend: Annotated[
+        Literal["hooked", "bridge"] | None, typer.Option(help="one backend alone")
+    ] = None,
+) -> None:
+    """Time steered sampling on each backend beside the other ways."""
+    with clear_errors("Run it again."):
+        from empathy_lens.models import HOOKED_AVAILABLE, load_model
 
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--layer", type=int, help="steered layer (default: the middle one)")
-    parser.add_argument("--cpu-time", action="store_true", help="for a machine that others use")
-    parser.add_argument("--backend", choices=("hooked", "bridge"), help="one backend alone")
-    args = parser.parse_args()
-    clock = time.process_time if args.cpu_time else time.perf_counter
-    found: dict[str, Any] = {"backends": {}, "machine": machine_facts()}
-    with clear_errors():
+        found: dict[str, Any] = {"backends": {}, "machine": machine_facts()}
         available: tuple[Backend, ...] = ("hooked", "bridge") if HOOKED_AVAILABLE else ("bridge",)
-        hub = AutoModelForCausalLM.from_pretrained(
-            embedded_folder("gemma3-270m"), dtype=torch.float32, local_files_only=True
-        ).eval()
-        asked: tuple[Backend, ...] = (args.backend,) if args.backend else available
-        for backend in asked:
-            model = load_model("embedded", backend=backend, device="cpu")
-            layer = int(model.cfg.n_layers) // 2 if args.layer is None else args.layer
-            found["backends"][backend] = measure(model, hub, layer, args.repeats, clock)
+        hub = embedded_hub_model()
+        for name in (backend,) if backend else available:
+            model = load_model("embedded", backend=name, device="cpu")
+            steered = int(model.cfg.n_layers) // 2 if layer is None else layer
+            found["backends"][name] = measure(model, hub, steered, repeats, choose_clock(cpu_time))
             del model
-    if args.json:
-        print(json.dumps(found))
-        return
-    for backend, result in found["backends"].items():
-        print(backend, *(f"{name} {value}" for name, value in result["ratios"].items()), sep="  ")
+        show(found, as_json, (line(name, of["ratios"]) for name, of in found["backends"].items()))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -8,49 +8,49 @@ computation; ``max_abs_diff`` the largest difference between the two in the log-
 action token. ``--every`` makes only every N-th full pass and scales the time.
 """
 
-import argparse
-import json
+from __future__ import annotations
+
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-import torch
-from machine import machine_facts
+import typer
+from harness import DATA, Clock, CpuTime, Json, choose_clock, machine_facts, random_steering, show
 
-from empathy_lens.command_line import clear_errors
-from empathy_lens.data import load_steering_prompts
-from empathy_lens.directions import random_directions
-from empathy_lens.models import load_model, model_card
-from empathy_lens.steering.hooks import FwdHook, add_direction
-from empathy_lens.steering.scoring import continuation_log_probs
-from empathy_lens.steering.sweep import first_of_each
-from empathy_lens.tokens import encode
-from empathy_lens.types import Direction, HookedModel, Site
+from empathy_lens.cli.shared import clear_errors
 
-PROMPTS = Path(__file__).resolve().parents[2] / "data" / "eia_scenarios" / "steering_prompts.json"
+if TYPE_CHECKING:
+    import numpy as np
+
+    from empathy_lens.types import HookedModel
+
+PROMPTS = DATA / "eia_scenarios" / "steering_prompts.json"
 ALPHAS = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 # The mean class gap of the embedded model's layers grows about like this.
 RAW_NORMS = {5: 50.0, 10: 250.0, 15: 1500.0}
 
 
-def measure(model: HookedModel, every: int, clock: Callable[[], float]) -> dict[str, Any]:
+def measure(model: HookedModel, every: int, clock: Clock) -> dict[str, object]:
+    import numpy as np
+    import torch
+
+    from empathy_lens.data import load_steering_prompts
+    from empathy_lens.engine.tokens import encode
+    from empathy_lens.steering.hooks import add_direction
+    from empathy_lens.steering.scoring import continuation_log_probs
+    from empathy_lens.steering.sweep import first_of_each
+
     prompts = load_steering_prompts(PROMPTS)
     encoded = [
         [
             encode(model, action, prompts[i].prompt)
-            for action in (prompts[i].empathic_actions[0], prompts[i].task_actions[0])
+            for action in (prompts[i].positive_actions[0], prompts[i].negative_actions[0])
         ]
         for i in first_of_each(prompts)
     ]
-    vectors = random_directions(len(RAW_NORMS), int(model.cfg.d_model), seed=0)
-    provenance = model_card(model).provenance
-    hooks: dict[int, list[FwdHook]] = {}
-    for (layer, norm), vector in zip(RAW_NORMS.items(), vectors, strict=True):
-        direction = Direction(vector, Site(layer), "random", norm, 0.0, provenance)
-        hooks[layer] = [add_direction(direction, alpha) for alpha in ALPHAS]
+    hooks = {
+        direction.site.layer: [add_direction(direction, alpha) for alpha in ALPHAS]
+        for direction in random_steering(model, RAW_NORMS)
+    }
 
     def shared() -> list[dict[int, np.ndarray]]:
         return [
@@ -93,22 +93,21 @@ def measure(model: HookedModel, every: int, clock: Callable[[], float]) -> dict[
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
-    parser.add_argument("--every", type=int, default=1, help="make every N-th full pass")
-    parser.add_argument("--backend", choices=("auto", "hooked", "bridge"), default="auto")
-    parser.add_argument("--cpu-time", action="store_true", help="for a machine that others use")
-    args = parser.parse_args()
-    clock = time.process_time if args.cpu_time else time.perf_counter
-    with clear_errors():
-        model = load_model("embedded", backend=args.backend, device="cpu", dtype="float32")
-        found = measure(model, max(1, args.every), clock)
-    if args.json:
-        print(json.dumps(found))
-    else:
-        print(f"{found['ratios']['full_passes']}x, max difference {found['max_abs_diff']:.2e}")
+def main(
+    as_json: Json = False,
+    every: Annotated[int, typer.Option(help="make every N-th full pass")] = 1,
+    backend: Annotated[Literal["auto", "hooked", "bridge"], typer.Option()] = "auto",
+    cpu_time: CpuTime = False,
+) -> None:
+    """Time the shared computation, and a full pass for each text; compare what they say."""
+    with clear_errors("Run it again."):
+        from empathy_lens.models import load_model
+
+        model = load_model("embedded", backend=backend, device="cpu", dtype="float32")
+        found = measure(model, max(1, every), choose_clock(cpu_time))
+        table = "{ratios[full_passes]}x, max difference {max_abs_diff:.2e}"
+        show(found, as_json, [table.format(**found)])
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

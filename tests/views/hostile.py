@@ -76,3 +76,6 @@ HOSTILE = (
     " ",
     "",
 )
+
+READABLE = tuple(text for text in HOSTILE if text.isascii() or "\ud83d" not in text)
+"""Those that can be in a run's file: none but a lone surrogate, which is not UTF-8, cannot."""

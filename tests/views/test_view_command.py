@@ -16,13 +16,13 @@ from test_views_tokens import projections
 from typer.testing import CliRunner
 
 from empathy_lens.activations import extract_activations
-from empathy_lens.artifacts import load_directions, save_directions
-from empathy_lens.cli import app
+from empathy_lens.cli.app import app
+from empathy_lens.cli.view import context_needed, model_of
 from empathy_lens.directions import fit_directions
+from empathy_lens.directions.store import load_directions, save_directions
 from empathy_lens.errors import InputError
 from empathy_lens.types import ContrastivePair
-from empathy_lens.views.command import context_needed, model_of
-from empathy_lens.views.terminal import token_text
+from empathy_lens.views import token_text
 
 PAIRS = [
     ContrastivePair("a", "the_maze", "I stop and help.", "I walk on.", prompt="Go?"),

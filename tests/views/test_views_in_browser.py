@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser
-from hostile import HOSTILE
-from synthetic_run import synthetic_run, write_run
+from hostile import HOSTILE, READABLE
+from synthetic_run import results, synthetic_run, write_run
 from test_views_tokens import projections
 
-from empathy_lens.views.comparison import build_comparison
+from empathy_lens.views import build_comparison, view_of
 from empathy_lens.views.figures import run_figures
 from empathy_lens.views.report import build_report
-from empathy_lens.views.tokens_html import view_of
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
@@ -90,7 +89,9 @@ def test_every_page_is_drawn_and_asks_for_nothing(
     assert browser.console == []
     assert browser.asked_for == [path.as_uri()]
     drawn = browser.run("document.querySelectorAll('.js-plotly-plot .cartesianlayer').length")
-    assert drawn == {"report": len(run_figures(synthetic_run())), "comparison": 3}.get(name, 0)
+    assert drawn == {"report": len(run_figures(results(synthetic_run()))), "comparison": 3}.get(
+        name, 0
+    )
     assert browser.run("document.documentElement.scrollWidth") <= width
     background = browser.run("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(20, 23, 28)" if dark else "rgb(255, 255, 255)")
@@ -197,12 +198,14 @@ def test_slider_hover_and_arrow_keys_read_the_values(browser: Browser, tmp_path:
 def test_hostile_texts_run_nothing_and_load_nothing(browser: Browser, tmp_path: Path) -> None:
     run = synthetic_run()
     run["config"]["model_name"] = HOSTILE[1]
+    example, view = run["steering_examples"]["examples"][0], run["token_views"]["examples"][0]
     run["steering_examples"]["examples"] = [
-        {"scenario_id": t, "prompt": t, "alpha": 1.0, "shift": 0.1 * i, "seed": i, "completion": t}
-        for i, t in enumerate(HOSTILE)
+        example | {"scenario_id": t, "prompt": t, "seed": i, "completion": t}
+        for i, t in enumerate(READABLE)
     ]
+    view |= {"values": [[1.0, -1.0], [0.0, 2.0]], "pooled": [True, True], "bos": [False, False]}
     run["token_views"]["examples"] = [
-        {"title": t, "side": t, "tokens": [t, t], "values": [[1, -1], [0, 2]]} for t in HOSTILE
+        view | {"title": t, "side": t, "tokens": [t, t]} for t in READABLE
     ]
     path = write_run(tmp_path, run) / "report.html"
     path.write_text(build_report(tmp_path), encoding="utf-8")

@@ -8,13 +8,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hostile import HOSTILE
+from hostile import HOSTILE, READABLE
 from plotly.offline import get_plotlyjs
-from synthetic_run import synthetic_run, write_run
+from synthetic_run import estimate, synthetic_run, write_run
 
 from empathy_lens.errors import InputError
-from empathy_lens.views.report import MAX_BYTES, build_report
-from empathy_lens.views.runs import PARTS
+from empathy_lens.types import Concept
+from empathy_lens.views import build_report, write_report
+from empathy_lens.views.report import MAX_BYTES
+from empathy_lens.views.run_results import PARTS
 
 EVENTS = re.compile(r"^on\w+$")
 
@@ -107,6 +109,20 @@ def test_a_full_run_gives_one_sealed_page_below_the_limit(full: str) -> None:
         assert expected in text, expected
 
 
+def test_a_run_about_another_concept_never_speaks_of_empathy(tmp_path: Path) -> None:
+    honesty = Concept("honesty", "honest", "deceptive")
+    report = write_report(write_run(tmp_path, synthetic_run(concept=honesty)))
+    page = report.read_text(encoding="utf-8")
+    text = " ".join(assert_sealed(page).text)
+    for expected in ("Honesty as a direction", "honest side", "Most deceptive: ", "judged honest"):
+        assert expected in " ".join(text.split()), expected
+    for path in (report, *sorted((tmp_path / "figures").glob("*.html"))):
+        shown = re.sub("empathy[_-]lens", "", path.read_text(encoding="utf-8"), flags=re.I)
+        assert [
+            m[0] for m in re.finditer(r".{0,40}(?:empath|task-focused).{0,40}", shown, re.I)
+        ] == []
+
+
 def test_tables_have_captions_and_scoped_heads(full: str) -> None:
     page = Page(full)
     assert page.tags["caption"] == page.tags["table"]
@@ -135,7 +151,9 @@ def test_empty_and_odd_parts_give_a_report(tmp_path: Path) -> None:
     odd["steering_examples"] = {"examples": [{"alpha": None, "completion": None, "prompt": 3}]}
     odd["token_views"] = {"examples": [{"tokens": ["a"], "values": []}, {"tokens": ["a", "b"]}]}
     odd["eia_correlation"] = {"rubric": None, "on_policy": None}
-    assert_sealed(build_report(write_run(tmp_path, odd)))
+    text = " ".join(assert_sealed(build_report(write_run(tmp_path, odd))).text)
+    for part in PARTS:
+        assert re.search(rf"Could not be read: \S*/{part}\.json: ", text), part
 
 
 def test_a_file_that_cannot_be_read_is_reported_on_the_page(tmp_path: Path) -> None:
@@ -143,8 +161,10 @@ def test_a_file_that_cannot_be_read_is_reported_on_the_page(tmp_path: Path) -> N
     (tmp_path / "evidence.json").write_text('{"probe": ', encoding="utf-8")
     (tmp_path / "summary.json").write_text("[]", encoding="utf-8")
     text = " ".join(assert_sealed(build_report(tmp_path)).text)
-    assert "not valid JSON" in text
-    assert "expected a JSON object, got list" in text
+    assert "evidence.json" in text
+    assert "Invalid JSON" in text
+    assert "summary.json" in text
+    assert "google/gemma-3-270m" in text
 
 
 def test_a_folder_that_is_no_run_is_an_input_error(tmp_path: Path) -> None:
@@ -162,6 +182,9 @@ def test_hostile_text_in_every_field_is_shown_as_text(
     html = build_report(write_run(tmp_path, synthetic_run(hostile)))
     assert len(html.encode("utf-8")) <= MAX_BYTES
     page = assert_sealed(html)
+    if hostile not in READABLE:
+        assert "Could not be read" in " ".join(page.text)
+        return
     # The same elements as with harmless text, whatever the text is.
     # (``<i>`` is our own sign for a line break in a token.)
     assert set(page.tags) - {"i"} <= set(plain.tags) | {"i"}
@@ -176,25 +199,28 @@ def test_hostile_text_in_every_field_is_shown_as_text(
 def test_all_hostile_texts_at_once_still_make_a_sealed_page(tmp_path: Path) -> None:
     assert len(HOSTILE) >= 50
     run = synthetic_run()
+    example = run["steering_examples"]["examples"][0]
     run["steering_examples"]["examples"] = [
-        {"scenario_id": text, "prompt": text, "alpha": 1.0, "seed": i, "completion": text}
-        for i, text in enumerate(HOSTILE)
+        example | {"scenario_id": text, "prompt": text, "seed": i, "completion": text}
+        for i, text in enumerate(READABLE)
     ]
     assert_sealed(build_report(write_run(tmp_path, run)))
 
 
 def test_hostile_keys_are_shown_as_text(tmp_path: Path) -> None:
     run = synthetic_run()
-    run["config"]["provenance"] = {text: text for text in HOSTILE}
-    run["config"]["versions"] = {text: {text: 1} for text in HOSTILE}
-    run["evidence"]["nulls"] = {text: {"mean": 0.5, "p95": 0.8} for text in HOSTILE}
-    run["steering_examples"]["random"] = dict.fromkeys(HOSTILE, 1.0)
-    assert_sealed(build_report(write_run(tmp_path, run)))
+    run["config"]["versions"] = {text: text for text in READABLE}
+    run["config"]["data"] = {text: {"n": 1, "sha256": text} for text in READABLE}
+    run["evidence"]["baselines"] = {text: estimate(0.5) for text in READABLE}
+    run["evidence"]["not_computed"] = dict.fromkeys(READABLE, "")
+    text = " ".join(assert_sealed(build_report(write_run(tmp_path, run))).text)
+    assert "Could not be read" not in text
 
 
 def test_a_huge_run_is_shortened_to_the_limit_and_says_so(tmp_path: Path) -> None:
     run = synthetic_run()
-    example = {"prompt": "p" * 5000, "alpha": 1.0, "shift": 0.5, "completion": "<&>" * 2000}
+    example = run["steering_examples"]["examples"][0]
+    example |= {"prompt": "p" * 5000, "completion": "<&>" * 2000}
     run["steering_examples"]["examples"] = [
         {**example, "scenario_id": f"s{i % 5}", "seed": i} for i in range(1500)
     ]

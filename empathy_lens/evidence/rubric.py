@@ -1,0 +1,243 @@
+"""What follows rubric scores 0, 1, 2: projections on a direction, and judges that read texts.
+
+A judge is any function from texts to scores from 0 (the concept's negative pole) to 1 (its positive
+pole), so that one that asks an API fits the same places. The one here needs no model and no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+from pydantic import JsonValue
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from .. import stats
+from ..errors import DegenerateDataError, InputError
+from ..stats import Design, Exchange, accuracy_estimate, auroc_estimate, spearman
+from ..types import ContrastivePair, Estimate, RubricCompletion
+
+__all__ = [
+    "EiaCorrelation",
+    "Judge",
+    "JudgeQuality",
+    "RubricItem",
+    "RubricPrediction",
+    "RubricResult",
+    "ScenarioPrediction",
+    "WordJudge",
+    "judge_quality",
+    "predict_rubric",
+    "word_judge",
+]
+
+
+@dataclass(frozen=True)
+class ScenarioPrediction:
+    """One scenario: rank correlation (None where it cannot be had) and mean score by rubric."""
+
+    spearman: Estimate | None
+    n: int
+    mean_by_score: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RubricPrediction:
+    """Correlations in [-1, 1] (positive = acts with a higher score project higher), each with p.
+
+    ``partial`` is the rank correlation given the text's length in words and its scenario, None
+    where those leave nothing to correlate.
+    ``binary_accuracy`` is the share of score-2 and score-0 completions on their own side of the
+    direction's training threshold; score-1 completions take no part in it.
+    """
+
+    pearson: Estimate
+    spearman: Estimate
+    kendall: Estimate
+    partial: Estimate | None
+    binary_accuracy: Estimate
+    per_scenario: dict[str, ScenarioPrediction]
+
+
+@dataclass(frozen=True)
+class RubricItem:
+    """A scored completion and its projection (:func:`~.validation.scores`)."""
+
+    completion_id: str
+    scenario_id: str
+    score: int
+    projection: float
+
+
+@dataclass(frozen=True)
+class RubricResult(RubricPrediction):
+    """The prediction with the texts that it is made of."""
+
+    items: tuple[RubricItem, ...]
+
+
+@dataclass(frozen=True)
+class EiaCorrelation:
+    """The content of ``eia_correlation.json``; ``on_policy`` is that of ``on_policy.json``."""
+
+    selected_layer: int
+    rubric: RubricResult
+    on_policy: dict[str, JsonValue] | None = None
+
+
+def predict_rubric(
+    scores: Float[np.ndarray, "item"],
+    completions: Sequence[RubricCompletion],
+    *,
+    seed: int = 0,
+    n_resamples: int = 10_000,
+) -> RubricPrediction:
+    """How well ``validation.scores`` of completions (0 = on the threshold) follow the rubric.
+
+    Situations are resampled whole, within scenarios; p-values permute scores among the
+    completions of a situation, so that differences between situations cannot make an effect.
+    Raises DegenerateDataError with fewer than three situations or constant scores.
+    """
+    if len(scores) != len(completions):
+        raise InputError(f"expected a score for each of {len(completions)} completions")
+    rubric = np.array([c.score for c in completions], dtype=np.float64)
+    groups = [c.group for c in completions]
+    scenario_ids = [c.scenario_id for c in completions]
+    exchange: Exchange = "within" if len(set(groups)) < len(groups) else "groups"
+    design = stats.Design.within(groups, scenario_ids, seed=seed, n_resamples=n_resamples)
+    extreme = rubric != 1
+    kept = [c for c, keep in zip(completions, extreme, strict=True) if keep]
+    return RubricPrediction(
+        pearson=stats.pearson(scores, rubric, design, exchange=exchange),
+        spearman=stats.spearman(scores, rubric, design, exchange=exchange),
+        kendall=stats.kendall(scores, rubric, design, exchange=exchange),
+        partial=_given_length_and_scenario(scores, rubric, completions, design, exchange),
+        binary_accuracy=stats.accuracy_estimate(
+            (scores[extreme] > 0) == (rubric[extreme] == 2),
+            stats.Design.within(
+                [c.group for c in kept],
+                [c.scenario_id for c in kept],
+                seed=seed,
+                n_resamples=n_resamples,
+            ),
+        ),
+        per_scenario={
+            scenario_id: _scenario(
+                np.array([s == scenario_id for s in scenario_ids]), scores, rubric, design, exchange
+            )
+            for scenario_id in dict.fromkeys(scenario_ids)
+        },
+    )
+
+
+def _given_length_and_scenario(
+    scores: Float[np.ndarray, "item"],
+    rubric: Float[np.ndarray, "item"],
+    completions: Sequence[RubricCompletion],
+    design: stats.Design,
+    exchange: Exchange,
+) -> Estimate | None:
+    length = np.array([len(c.text.split()) for c in completions], dtype=np.float64)
+    given = np.column_stack([length, stats.dummies([c.scenario_id for c in completions])])
+    try:
+        return stats.partial_correlation(scores, rubric, given, design, exchange=exchange)
+    except DegenerateDataError:
+        return None
+
+
+def _scenario(
+    inside: Bool[np.ndarray, "item"],
+    scores: Float[np.ndarray, "item"],
+    rubric: Float[np.ndarray, "item"],
+    design: stats.Design,
+    exchange: Exchange,
+) -> ScenarioPrediction:
+    x, y = scores[inside], rubric[inside]
+    groups = [g for g, keep in zip(design.groups, inside, strict=True) if keep]
+    try:
+        spearman = stats.spearman(
+            x, y, replace(design, groups=groups, strata=None), exchange=exchange
+        )
+    except DegenerateDataError:
+        spearman = None
+    means = {str(int(s)): float(x[y == s].mean()) for s in np.unique(y)}
+    return ScenarioPrediction(spearman=spearman, n=int(inside.sum()), mean_by_score=means)
+
+
+Judge = Callable[[Sequence[str]], Float[np.ndarray, "text"]]
+
+
+@dataclass(frozen=True)
+class WordJudge:
+    """Logistic regression (C = 1) on TF-IDF weights of words and word pairs.
+
+    It reads words and nothing else, so it is fooled where words and deeds part; ask
+    :func:`judge_quality` how far to trust it. A text without a known word gets the prior.
+    """
+
+    pipeline: Pipeline
+
+    def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, "text"]:
+        """Probability that each text is of the positive side, 0 to 1."""
+        if not texts:
+            return np.empty(0)
+        return np.asarray(self.pipeline.predict_proba(list(texts))[:, 1], dtype=np.float64)
+
+
+def word_judge(pairs: Sequence[ContrastivePair]) -> WordJudge:
+    """A judge that has learnt on the completions of contrastive pairs.
+
+    Raises InputError without pairs, DegenerateDataError where they hold no words.
+    """
+    if not pairs:
+        raise InputError("expected at least one pair to learn from, got none")
+    texts = [side for p in pairs for side in (p.positive, p.negative)]
+    pipeline = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(max_iter=1000)
+    )
+    try:
+        pipeline.fit(texts, [True, False] * len(pairs))
+    except ValueError as error:
+        raise DegenerateDataError(f"the pairs hold no words to learn from ({error})") from None
+    return WordJudge(pipeline)
+
+
+@dataclass(frozen=True)
+class JudgeQuality:
+    """How a judge does on scored completions that it has not learnt from.
+
+    ``accuracy`` and ``auroc`` tell score 2 from score 0; ``spearman`` uses all scores.
+    """
+
+    accuracy: Estimate
+    auroc: Estimate
+    spearman: Estimate
+
+
+def judge_quality(
+    judge: Judge,
+    completions: Sequence[RubricCompletion],
+    *,
+    seed: int = 0,
+    n_resamples: int = 10_000,
+) -> JudgeQuality:
+    """Held-out quality of a judge against rubric scores, with intervals over situations."""
+    scores = judge([c.text for c in completions])
+    rubric = np.array([c.score for c in completions])
+    groups = [c.group for c in completions]
+    ends = rubric != 1
+    kept = [g for g, keep in zip(groups, ends, strict=True) if keep]
+    scenarios = [c.scenario_id for c, keep in zip(completions, ends, strict=True) if keep]
+    of_ends = Design.within(kept, scenarios, seed=seed, n_resamples=n_resamples)
+    positive = rubric[ends] == 2
+    ranked = auroc_estimate(scores[ends], positive, of_ends)
+    assert isinstance(ranked, Estimate)
+    return JudgeQuality(
+        accuracy=accuracy_estimate((scores[ends] > 0.5) == positive, of_ends),
+        auroc=ranked,
+        spearman=spearman(scores, rubric, Design(groups, seed=seed, n_resamples=n_resamples)),
+    )

@@ -1,0 +1,244 @@
+"""The five games by scenario id, those who play them, and an episode: one game played to its end.
+
+A policy maps an observation to an action, or to a reply in words. The scripted ones are the
+rubric's three marks acted out: ``task`` never turns aside (score 0), ``delayed`` helps when it
+costs nothing any more (1), ``empathic`` answers the plea (2). ``random`` draws evenly among the
+legal actions.
+"""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, cast
+
+from ..errors import InputError
+from .actions import Action
+from .food_delivery import FoodDelivery
+from .game import Fault, Game, Observation, Rules, Score, Step, Style, Trajectory
+from .messages import Judge
+from .the_duel import TheDuel
+from .the_listener import TheListener
+from .the_maze import TheMaze
+from .the_protector import TheProtector
+
+__all__ = [
+    "GAMES",
+    "SCRIPTED",
+    "AnyGame",
+    "Episode",
+    "Policy",
+    "ScoreSummary",
+    "StoredEpisode",
+    "StoredTrajectory",
+    "new_game",
+    "play_episode",
+    "random_policy",
+    "replay",
+    "scripted_policy",
+    "summarise_scores",
+]
+
+Policy = Callable[[Observation], Action | str]
+SCRIPTED = ("task", "delayed", "empathic", "random")
+SCORES: tuple[Score, ...] = (0, 1, 2)
+
+AnyRules = Rules[Any]
+AnyGame = Game[Any]
+
+_RULES: tuple[AnyRules, ...] = (
+    FoodDelivery(),
+    TheListener(),
+    TheMaze(),
+    TheProtector(),
+    TheDuel(),
+)
+GAMES: Mapping[str, AnyRules] = MappingProxyType({rules.id: rules for rules in _RULES})
+
+
+def new_game(game_id: str) -> AnyGame:
+    """The game, to be started by ``reset(seed)``. Raises InputError for an unknown id."""
+    if game_id not in GAMES:
+        close = difflib.get_close_matches(game_id, GAMES, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"expected a game in {', '.join(GAMES)}, got {game_id!r}{hint}")
+    return Game(GAMES[game_id])
+
+
+def replay(trajectory: Trajectory, n_steps: int | None = None) -> Observation:
+    """What the player saw after the first ``n_steps`` decisions (default: at the end)."""
+    game = new_game(trajectory.game_id)
+    observation = game.reset(trajectory.seed)
+    for step in trajectory.steps[:n_steps]:
+        # A reply that named no action is told in the history, so it is played as it came.
+        observation = game.step(step.reply if step.fault else step.action)
+    return observation
+
+
+def scripted_policy(name: str, game_id: str, seed: int = 0) -> Policy:
+    """The scripted policy of that name for a game; ``seed`` matters to ``random`` only."""
+    if name not in SCRIPTED:
+        raise InputError(f"expected a policy in {', '.join(SCRIPTED)}, got {name!r}")
+    if name == "random":
+        return random_policy(f"{game_id}/{seed}")
+    if game_id not in GAMES:
+        raise InputError(f"expected a game in {', '.join(GAMES)}, got {game_id!r}")
+    rules = GAMES[game_id]
+
+    def policy(seen: Observation) -> Action:
+        chosen = rules.scripted(cast(Style, name), seen)
+        return next(action for action in seen.legal_actions if action.id == chosen)
+
+    return policy
+
+
+def random_policy(seed: int | str) -> Policy:
+    """A player who draws evenly among the legal actions; play one episode with each."""
+    rng = random.Random(f"random/{seed}")
+    return lambda observation: rng.choice(observation.legal_actions)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What a player did in one game.
+
+    ``illegal`` and ``unparsable`` count the decisions that were replaced by waiting. ``flags``
+    warn an analysis: ``half_replaced`` where that was at least half of them, and
+    ``no_valid_action`` where it was all, so that the score says nothing about the player.
+    """
+
+    trajectory: Trajectory
+    score: Score
+    policy: str = ""
+
+    @property
+    def game_id(self) -> str:
+        return self.trajectory.game_id
+
+    @property
+    def seed(self) -> int:
+        return self.trajectory.seed
+
+    @property
+    def action_ids(self) -> tuple[str, ...]:
+        return tuple(action.id for action in self.trajectory.actions)
+
+    @property
+    def illegal(self) -> int:
+        return sum(step.fault == "illegal" for step in self.trajectory.steps)
+
+    @property
+    def unparsable(self) -> int:
+        return sum(step.fault == "unparsable" for step in self.trajectory.steps)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        n_steps, replaced = len(self.trajectory.steps), self.illegal + self.unparsable
+        half = ("half_replaced",) if 2 * replaced >= n_steps else ()
+        return (*half, "no_valid_action") if replaced == n_steps else half
+
+    def stored(self) -> StoredEpisode:
+        """The episode as its file holds it."""
+        return StoredEpisode(
+            game_id=self.game_id,
+            seed=self.seed,
+            steps=_stored_steps(self.trajectory),
+            policy=self.policy,
+            score=self.score,
+            illegal=self.illegal,
+            unparsable=self.unparsable,
+            flags=self.flags,
+        )
+
+
+@dataclass(frozen=True)
+class StoredStep:
+    """A :class:`Step` in a file: its action's id, text and message side by side."""
+
+    turn: int
+    action: str
+    text: str
+    message: str
+    plea_heard: bool
+    fault: Fault
+    reply: str
+
+
+@dataclass(frozen=True)
+class StoredTrajectory:
+    """A :class:`Trajectory` in a file."""
+
+    game_id: str
+    seed: int
+    steps: tuple[StoredStep, ...]
+
+    @staticmethod
+    def of(played: Trajectory) -> StoredTrajectory:
+        return StoredTrajectory(played.game_id, played.seed, _stored_steps(played))
+
+    def trajectory(self) -> Trajectory:
+        """What was stored."""
+        steps = (
+            Step(s.turn, Action(s.action, s.text, s.message), s.plea_heard, s.fault, s.reply)
+            for s in self.steps
+        )
+        return Trajectory(self.game_id, self.seed, tuple(steps))
+
+
+@dataclass(frozen=True)
+class StoredEpisode(StoredTrajectory):
+    """An :class:`Episode` in a file; counts and flags are written out for its readers."""
+
+    policy: str = field(default="", kw_only=True)
+    score: Score
+    illegal: int
+    unparsable: int
+    flags: tuple[str, ...]
+
+    def episode(self) -> Episode:
+        """What was stored."""
+        return Episode(self.trajectory(), self.score, self.policy)
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """Number of episodes, mean score and how often each score ("0", "1", "2") was reached."""
+
+    episodes: int
+    mean_score: float
+    counts: Mapping[str, int]
+
+
+def play_episode(
+    game: AnyGame, policy: Policy, seed: int, *, name: str = "", judge: Judge | None = None
+) -> Episode:
+    """Plays the variant of ``seed`` to its end; ``name`` is kept as the episode's policy."""
+    observation = game.reset(seed)
+    while not observation.done:
+        observation = game.step(policy(observation))
+    return Episode(game.trajectory, game.score(game.trajectory, judge), name)
+
+
+def summarise_scores(episodes: Iterable[Episode]) -> ScoreSummary:
+    """What the episodes add up to. Raises InputError for none."""
+    counts = Counter(episode.score for episode in episodes)
+    n = counts.total()
+    if not n:
+        raise InputError("cannot summarise no episodes")
+    return ScoreSummary(
+        episodes=n,
+        mean_score=sum(score * k for score, k in counts.items()) / n,
+        counts={str(score): counts[score] for score in SCORES},
+    )
+
+
+def _stored_steps(trajectory: Trajectory) -> tuple[StoredStep, ...]:
+    return tuple(
+        StoredStep(s.turn, a.id, a.text, a.message, s.plea_heard, s.fault, s.reply)
+        for s in trajectory.steps
+        for a in (s.action,)
+    )

@@ -1,0 +1,165 @@
+"""What a language model decided and read in its games, as values and as a file.
+
+Long play can be resumed from such files, and plays of one model can be joined.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..directions.store import load_tensors, save_tensors
+from ..errors import InputError
+from ..results import from_plain, to_plain
+from ..types import Provenance
+from .episodes import Episode, StoredEpisode, replay
+
+__all__ = ["Choice", "Decision", "Play", "StoredPlay", "join_plays", "load_play", "save_play"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a language model turns what it reads into an action.
+
+    ``score`` draws among the legal actions with probabilities proportional to
+    ``exp(score / temperature)``, where an action's score is its mean log-probability per token
+    (nats; longer phrases are not punished). ``calibrated`` subtracts the score of the same words
+    after the bare cue, so that phrases which are likely anywhere gain nothing (contextual
+    calibration, Zhao et al. 2021, arXiv 2102.09690; PMI, Holtzman et al. 2021, arXiv 2104.08315).
+    ``generate`` writes a line, which is parsed. Temperature 0 takes the best.
+    """
+
+    how: Literal["score", "generate"] = "score"
+    temperature: float = 1.0
+    calibrated: bool = False
+
+    def __post_init__(self) -> None:
+        if self.how not in ("score", "generate"):
+            raise InputError(f"expected how to be score or generate, got {self.how!r}")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise InputError(f"expected a temperature of 0 or more, got {self.temperature}")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision: what could be done, how likely each was, and what was done.
+
+    ``scores`` (nats per token) and ``probabilities`` stand in the order of ``legal``; both are
+    empty where the reply was generated. ``episode`` counts episodes of the play.
+    """
+
+    episode: int
+    game_id: str
+    seed: int
+    turn: int
+    plea_heard: bool
+    legal: tuple[str, ...]
+    scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
+    action: str
+    n_prompt_tokens: int
+
+    def probability_of(self, action_ids: frozenset[str]) -> float:
+        """Probability of doing any of these actions."""
+        chances = zip(self.legal, self.probabilities, strict=True)
+        return sum((p for a, p in chances if a in action_ids), start=0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Play:
+    """Episodes that a language model played, and its residual stream before each act.
+
+    ``resid_post`` is read at the last token of the prompt, before the action's tokens, in the order
+    of ``decisions``; ``n_tokens`` counts the tokens that were read.
+    """
+
+    episodes: tuple[Episode, ...]
+    preambles: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    resid_post: Float[Tensor, "decision layer d_model"]
+    layers: tuple[int, ...]
+    provenance: Provenance
+    n_tokens: int
+
+    def transcript(self, game_id: str) -> tuple[Episode, str]:
+        """The first episode of a game and all that its player read, instruction included."""
+        index = next(i for i, e in enumerate(self.episodes) if e.game_id == game_id)
+        episode = self.episodes[index]
+        opening = f"{self.preambles[index]}\n\n" if self.preambles[index] else ""
+        return episode, opening + replay(episode.trajectory).history
+
+
+@dataclass(frozen=True)
+class StoredPlay:
+    """A :class:`Play` in a file's metadata; its residual stream is the file's tensor."""
+
+    episodes: tuple[StoredEpisode, ...]
+    preambles: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    layers: tuple[int, ...]
+    provenance: Provenance
+    n_tokens: int
+
+
+def save_play(path: Path, play: Play) -> None:
+    """Writes the residual stream as safetensors, with episodes and decisions in its metadata."""
+    described = StoredPlay(
+        episodes=tuple(episode.stored() for episode in play.episodes),
+        preambles=play.preambles,
+        decisions=play.decisions,
+        layers=play.layers,
+        provenance=play.provenance,
+        n_tokens=play.n_tokens,
+    )
+    tensors = {"resid_post": play.resid_post.contiguous()}
+    save_tensors(path, tensors, {"play": to_plain(described)})
+
+
+def load_play(path: Path) -> Play:
+    """A play equal to the one saved. Raises InputError for another kind of file."""
+    tensors, metadata = load_tensors(path, "play")
+    if "resid_post" not in tensors:
+        raise InputError(f"{path}: expected the tensor resid_post, got {sorted(tensors)}")
+    described = from_plain(metadata["play"], StoredPlay, str(path))
+    return Play(
+        episodes=tuple(stored.episode() for stored in described.episodes),
+        preambles=described.preambles,
+        decisions=described.decisions,
+        resid_post=tensors["resid_post"],
+        layers=described.layers,
+        provenance=described.provenance,
+        n_tokens=described.n_tokens,
+    )
+
+
+def join_plays(plays: Sequence[Play]) -> Play:
+    """Plays of one model as one, their episodes in the order given.
+
+    Raises InputError where none is given, or two are of different models or layers.
+    """
+    if not plays:
+        raise InputError("expected at least one play, got none")
+    first = plays[0]
+    if any(p.layers != first.layers or p.provenance != first.provenance for p in plays):
+        raise InputError("plays to be joined are of different models or layers; play them again")
+    decisions: list[Decision] = []
+    n_before = 0
+    for play in plays:
+        decisions += [replace(d, episode=d.episode + n_before) for d in play.decisions]
+        n_before += len(play.episodes)
+    return Play(
+        episodes=tuple(e for play in plays for e in play.episodes),
+        preambles=tuple(p for play in plays for p in play.preambles),
+        decisions=tuple(decisions),
+        resid_post=torch.cat([play.resid_post for play in plays]),
+        layers=first.layers,
+        provenance=first.provenance,
+        n_tokens=sum(play.n_tokens for play in plays),
+    )

@@ -1,0 +1,248 @@
+"""Rubric scores (0, 1, 2) of texts by a model, asked through the same client as everything else.
+
+A reply that cannot be read is a missing score, never a 0. The journal is the cache: a text with
+the same content is scored by the same model once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float
+
+from .. import stats
+from ..errors import DegenerateDataError, InputError
+from ..files import read_json
+from ..types import ContrastivePair, Estimate, RubricCompletion, Scenario
+from ..vendors.caller import Caller, Missing, all_of
+from ..vendors.config import Model, Vendor
+from ..vendors.journal import read_journal
+from ..vendors.replies import parse_score
+from ..vendors.requests import SCORE_SCHEMA, Request
+from .plan import prompts
+
+__all__ = [
+    "Agreement",
+    "Score",
+    "Text",
+    "agreement",
+    "cross_check",
+    "estimate_judging",
+    "judge_request",
+    "judge_texts",
+    "steered_texts",
+]
+
+OUTPUT_TOKENS = 1000
+"""Room for a short JSON object, and for models that think before it."""
+EXPECTED_TOKENS = 10
+
+
+@dataclass(frozen=True)
+class Text:
+    """A completion to be scored under the rubric of its scenario."""
+
+    text_id: str
+    scenario_id: str
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """A rubric score, or None and why it is missing."""
+
+    text_id: str
+    value: int | None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A judge beside known scores, over the texts that it did score; None: cannot be had.
+
+    ``exact`` is the share of equal scores, ``kappa`` Cohen's with quadratic weights (1 = as one,
+    0 = chance), ``spearman`` the rank correlation with p.
+    """
+
+    exact: Estimate | None
+    kappa: Estimate | None
+    spearman: Estimate | None
+    n: int
+    n_missing: int
+
+
+def judge_request(text: Text, scenario: Scenario, vendor: Vendor, model: Model) -> Request:
+    """The question for the score of one text; the same content makes the same call."""
+    told = prompts()
+    question = told["judge"].format(
+        title=scenario.title,
+        description=scenario.description,
+        objective=scenario.objective,
+        zero=scenario.rubric["0"],
+        one=scenario.rubric["1"],
+        two=scenario.rubric["2"],
+        prompt=text.prompt or "(not given)",
+        text=text.text,
+    )
+    return Request(
+        vendor=vendor,
+        model=model,
+        system=told["judge_system"],
+        messages=(("user", question),),
+        schema=SCORE_SCHEMA,
+        max_tokens=OUTPUT_TOKENS,
+        seed=0,
+        purpose="judge",
+    )
+
+
+def estimate_judging(
+    texts: Sequence[Text],
+    scenarios: Mapping[str, Scenario],
+    vendor: Vendor,
+    model: Model,
+    journal: Path,
+) -> dict[str, Any]:
+    """The calls still to be made to score texts, and their estimated cost in US dollars."""
+    answered = read_journal(journal).answered
+    requests = {
+        r.call: r
+        for r in (judge_request(t, scenarios[t.scenario_id], vendor, model) for t in texts)
+    }
+    new = [r for call, r in requests.items() if call not in answered]
+    cost = sum(r.expected_usd(EXPECTED_TOKENS) for r in new)
+    by_vendor = {vendor.name: len(new)}
+    return {"calls": len(new), "by_vendor": by_vendor, "estimated_cost_usd": round(cost, 4)}
+
+
+def steered_texts(path: Path) -> dict[str, Text]:
+    """The steered completions of a run (``steering_examples.json``), by an id that says alpha."""
+    try:
+        examples = read_json(path)["examples"]
+        named = (
+            Text(
+                f"steered/{e['scenario_id']}/alpha={e['alpha']:g}/seed={e['seed']}/{number}",
+                e["scenario_id"],
+                e["prompt"],
+                e["completion"],
+            )
+            for number, e in enumerate(examples)
+        )
+        return {text.text_id: text for text in named if text.text.strip()}
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected a run's steering examples ({error!r})") from None
+
+
+async def judge_texts(
+    caller: Caller,
+    judge: str,
+    texts: Sequence[Text],
+    scenarios: Mapping[str, Scenario],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Score, ...]:
+    """A score for each text, in order. ``judge`` is ``VENDOR`` or ``VENDOR:MODEL``.
+
+    Raises InputError for a judge or scenario that is not known.
+    """
+    vendor, model = caller.config.model(judge)
+    unknown = sorted({t.scenario_id for t in texts} - set(scenarios))
+    if unknown:
+        raise InputError(f"expected scenarios among {list(scenarios)}, got {unknown}")
+    done = 0
+
+    async def score(text: Text) -> Score:
+        nonlocal done
+        request = judge_request(text, scenarios[text.scenario_id], vendor, model)
+        found = await caller.parsed(request, parse_score, prompts()["repair"])
+        done += 1
+        progress(done, len(texts))
+        if isinstance(found, Missing):
+            return Score(text.text_id, None, found.reason)
+        return Score(text.text_id, found.value)
+
+    return await all_of(score(text) for text in texts)
+
+
+async def cross_check(
+    caller: Caller,
+    judges: Sequence[str],
+    pairs: Sequence[ContrastivePair],
+    scenarios: Mapping[str, Scenario],
+) -> dict[str, tuple[int | None, int | None]]:
+    """Scores of both sides of each pair, by pair id, from the first judge that did not write it.
+
+    None where a score is missing; a pair that all judges wrote is not in the result.
+    """
+    chosen: dict[str, list[ContrastivePair]] = {}
+    for pair in pairs:
+        others = (j for j in judges if caller.config.model(j)[1].name != pair.source_model)
+        if judge := next(others, None):
+            chosen.setdefault(judge, []).append(pair)
+    out: dict[str, tuple[int | None, int | None]] = {}
+    for judge, judged in chosen.items():
+        texts = [
+            Text(p.pair_id, p.scenario_id, p.prompt, side)
+            for p in judged
+            for side in (p.positive, p.negative)
+        ]
+        values = [s.value for s in await judge_texts(caller, judge, texts, scenarios)]
+        sides = zip(judged, values[0::2], values[1::2], strict=True)
+        out |= {pair.pair_id: (positive, negative) for pair, positive, negative in sides}
+    return out
+
+
+def agreement(
+    scores: Sequence[Score], completions: Sequence[RubricCompletion], *, seed: int = 0
+) -> Agreement:
+    """How far a judge agrees with the scores that completions were written to earn.
+
+    Matched by id; situations are resampled whole. Raises InputError where no id matches.
+    """
+    known = {c.completion_id: c for c in completions}
+    matched = [(s, known[s.text_id]) for s in scores if s.text_id in known]
+    if not matched:
+        raise InputError("none of the scored texts is one of the rubric completions")
+    pairs = [(s.value, c) for s, c in matched if s.value is not None]
+    given = np.array([v for v, _ in pairs], dtype=np.float64)
+    true = np.array([c.score for _, c in pairs], dtype=np.float64)
+    groups = [c.group for _, c in pairs]
+
+    def kappa(weights: Float[np.ndarray, "resample item"]) -> Float[np.ndarray, "resample"]:
+        return _quadratic_kappa(weights, given, true)
+
+    return Agreement(
+        exact=_or_none(
+            lambda: stats.accuracy_estimate(given == true, stats.Design(groups, seed=seed))
+        ),
+        kappa=_or_none(
+            lambda: cast(
+                Estimate,
+                stats.bootstrap(kappa, stats.Design(groups, seed=seed), bounds=(-1.0, 1.0)),
+            )
+        ),
+        spearman=_or_none(lambda: stats.spearman(given, true, stats.Design(groups, seed=seed))),
+        n=len(pairs),
+        n_missing=len(matched) - len(pairs),
+    )
+
+
+def _quadratic_kappa(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cohen's kappa with squared distances (Cohen 1968), for each row of item weights."""
+    w = weights / weights.sum(axis=-1, keepdims=True)
+    mean_a, mean_b = w @ a, w @ b
+    spread = w @ a**2 - mean_a**2 + w @ b**2 - mean_b**2
+    by_chance = spread + (mean_a - mean_b) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(1 - (w @ (a - b) ** 2) / by_chance)
+
+
+def _or_none(make: Callable[[], Estimate]) -> Estimate | None:
+    try:
+        return make()
+    except (DegenerateDataError, InputError):
+        return None

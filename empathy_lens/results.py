@@ -1,0 +1,179 @@
+"""Stored results: frozen dataclasses whose fields are the schema of their JSON file.
+
+>>> write_result(folder / "cosines.json", cosines)
+>>> read_result(folder / "cosines.json", Cosines) == cosines
+True
+
+A result type is a frozen dataclass of plain values, other results, tuples, mappings and
+:data:`Array`. Its rooms: the type stands where the result is computed; whoever draws or resumes
+reads it with the same type. ``null`` and a missing key are told apart by the field: one with a
+default may be missing, :data:`Optionally` is left out of the file while it is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+
+from .errors import InputError
+from .files import read_bytes, write_json
+from .types import Concept, Optionally, Provenance
+
+__all__ = [
+    "Array",
+    "Criterion",
+    "DataSet",
+    "Optionally",
+    "RunConfig",
+    "RunSummary",
+    "StageSummary",
+    "from_plain",
+    "read_result",
+    "to_plain",
+    "write_result",
+]
+
+T = TypeVar("T")
+SHOWN_FAULTS = 5
+
+
+def _array(value: Any) -> np.ndarray:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError("expected an array of numbers, all rows of one length") from None
+    if not np.isfinite(array).all():
+        raise ValueError("expected finite numbers")
+    return array
+
+
+Array = Annotated[np.ndarray, PlainValidator(_array), PlainSerializer(lambda a: a.tolist())]
+"""A float64 array, nested lists in the file. Its axes belong in the field's docstring."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """How many texts or pairs a run read, and the SHA-256 of their content."""
+
+    n: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """``config.json``: what was asked of a run, and the model and data it was asked of.
+
+    Files are as they were given, None for those that the run left out. ``concept`` is missing in
+    runs that are older than it; they are all about empathy.
+    """
+
+    command: str
+    model: str
+    model_name: str
+    backend: str
+    device: str
+    dtype: str
+    layers: tuple[int, ...]
+    pooling: str
+    poolings_compared: tuple[str, ...]
+    embedding: str
+    seed: int
+    pairs_train: str
+    pairs_test: str
+    rubric: str | None
+    data: Mapping[str, DataSet]
+    provenance: Provenance
+    versions: Mapping[str, str]
+    concept: Optionally[Concept] = None
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A bound that a study set itself, and whether its figure meets it (None: not measured)."""
+
+    level: str
+    name: str
+    value: float | None
+    met: bool | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """What a stage took. ``peak_rss_mb`` is the process's peak so far, in MB (10^6 bytes)."""
+
+    name: str
+    seconds: float
+    peak_rss_mb: float
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """``summary.json`` of a finished run: its criteria, time and memory."""
+
+    selected_layer: int
+    criteria: tuple[Criterion, ...]
+    stages: tuple[StageSummary, ...]
+    wall_seconds: float
+    peak_rss_mb: float
+    versions: Mapping[str, str]
+
+
+@cache
+def _adapter(kind: Any) -> Any:  # jaxtyping cannot check TypeAdapter[...]
+    return TypeAdapter(kind)
+
+
+def read_result(path: Path, kind: type[T]) -> T:
+    """The result of a kind that a JSON file holds.
+
+    Raises InputError naming the file, and each field with what was expected of it and what came.
+    """
+    try:
+        value: T = _adapter(kind).validate_json(read_bytes(path), strict=True)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise InputError(_faults(str(path), error)) from None
+    return value
+
+
+def from_plain(data: Any, kind: type[T], name: str) -> T:
+    """The same from values that JSON was parsed to; ``name`` stands for the file in messages."""
+    try:
+        value: T = _adapter(kind).validate_python(data)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise InputError(_faults(name, error)) from None
+    return value
+
+
+def to_plain(result: object) -> Any:
+    """The result as values for JSON: objects, lists, texts and numbers."""
+    kind: Any = type(result)
+    return _adapter(kind).dump_python(result, mode="json")
+
+
+def write_result(path: Path, result: object) -> None:
+    """Writes a result as its JSON file, atomically; NaN and infinity are refused."""
+    write_json(path, to_plain(result))
+
+
+def _faults(name: str, error: ValidationError) -> str:
+    found = error.errors(include_url=False)
+    lines = [
+        f"{name}: {'.'.join(map(str, fault['loc'])) or 'the whole file'}: {fault['msg']}, "
+        f"got {_short(fault['input'])}"
+        for fault in found[:SHOWN_FAULTS]
+    ]
+    more = len(found) - SHOWN_FAULTS
+    return "\n".join(lines) + (f"\n… and {more} more" if more > 0 else "")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

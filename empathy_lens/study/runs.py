@@ -1,0 +1,111 @@
+"""A run's folder: stages that are timed, written atomically, and skipped when already done."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..files import check_writable, input_hash, sha256_file
+from ..results import StageSummary, read_result, write_result
+
+__all__ = ["Run", "StageRecord", "folder_name", "peak_rss_mb", "versions"]
+
+RECORDS = ".stages"
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What a finished stage took and wrote. ``peak_rss_mb`` is the process's peak so far."""
+
+    name: str
+    key: str
+    seconds: float
+    peak_rss_mb: float
+    files: dict[str, str]
+    skipped: bool = False
+
+    def summary(self) -> StageSummary:
+        memory = round(self.peak_rss_mb, 1)
+        return StageSummary(self.name, round(self.seconds, 2), memory, self.skipped)
+
+
+@dataclass
+class Run:
+    """A folder that a run writes to.
+
+    ``resume`` lets a stage be skipped if it finished before with the same inputs and its files
+    are as it left them; otherwise every stage runs.
+    """
+
+    folder: Path
+    resume: bool = False
+    announce: Callable[[str], None] = lambda _: None
+    records: list[StageRecord] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_writable(self.folder)
+
+    def stage(
+        self, name: str, inputs: Any, outputs: Iterable[str], work: Callable[[], None]
+    ) -> None:
+        """Runs ``work``, which must write ``outputs`` (names relative to the folder)."""
+        key = input_hash(inputs)
+        record_path = self.folder / RECORDS / f"{name}.json"
+        if self.resume and (done := self._finished(record_path, key)) is not None:
+            self.announce(f"{name}: already done")
+            self.records.append(done)
+            return
+        record_path.unlink(missing_ok=True)
+        self.announce(name)
+        start = time.perf_counter()
+        work()
+        record = StageRecord(
+            name=name,
+            key=key,
+            seconds=time.perf_counter() - start,
+            peak_rss_mb=peak_rss_mb(),
+            files={file: sha256_file(self.folder / file) for file in outputs},
+        )
+        write_result(record_path, record)
+        self.records.append(record)
+
+    def _finished(self, record_path: Path, key: str) -> StageRecord | None:
+        try:
+            record = replace(read_result(record_path, StageRecord), skipped=True)
+        except InputError:
+            return None
+        intact = all(
+            (self.folder / file).is_file() and sha256_file(self.folder / file) == sha256
+            for file, sha256 in record.files.items()
+        )
+        return record if record.key == key and intact else None
+
+
+def folder_name(model: str) -> str:
+    """The name of a model's folder in ``results``: its id without what a path cannot hold."""
+    return model.strip("/").replace("/", "--").replace(":", "-")
+
+
+def peak_rss_mb() -> float:
+    """The process's peak resident memory so far, in MB (10^6 bytes)."""
+    if sys.platform == "linux":
+        # Linux lets a new program inherit ru_maxrss from the one that started it.
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on."""
+    packages = ("empathy-lens", "torch", "transformer-lens", "transformers", "numpy", "scipy")
+    found = {name: version(name) for name in (*packages, "scikit-learn")}
+    return {"python": platform.python_version(), "platform": platform.platform(), **found}

