@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
+from typing import TypeVar
 
 import plotly.graph_objects as go
 
@@ -16,7 +18,7 @@ from .report import charted
 from .run_results import RunResults, read_run
 from .tables import criteria, facts
 from .text import number_text, plotly_text, ranges, shortened
-from .theme import COLOURS, GREY, SYMBOLS, Dot, dots, new_figure
+from .theme import DOTTED, Dot, add_curve, auroc_dots, colour_of, marker, new_figure
 
 __all__ = [
     "build_comparison",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 Runs = Mapping[str, RunResults]
+T = TypeVar("T")
 
 
 def build_comparison(folders: Sequence[Path]) -> str:
@@ -42,32 +45,21 @@ def build_comparison(folders: Sequence[Path]) -> str:
     names = _names(read, places)
     runs = dict(zip(names, read, strict=True))
     measured = {name: measures(run) for name, run in runs.items()}
-    listed = list(dict.fromkeys(m.name for column in measured.values() for m in column))
     figures = {
         "compared_layers": compared_layers(runs),
         "compared_aurocs": compared_aurocs(measured),
         "compared_dose_response": compared_dose_response(runs),
     }
+    claim, fact = itemgetter("claim"), itemgetter(0)
     return render(
         "comparison.html",
         names=names,
         notes=[shortened(f"Could not be read: {p}", 1000) for run in read for p in run.problems],
-        measures=[
-            (name, [next((m for m in measured[run] if m.name == name), None) for run in names])
-            for name in listed
-        ],
-        verdicts=_matrix({name: verdicts(run.evidence) for name, run in runs.items()}),
-        criteria=_matrix(
-            {
-                name: [
-                    {**row, "claim": row["name"], "verdict": row["state"], "because": row["detail"]}
-                    for row in criteria(run.summary)
-                ]
-                for name, run in runs.items()
-            }
-        ),
+        measures=_matrix(measured.values(), lambda measure: measure.name),
+        verdicts=_matrix([verdicts(run.evidence) for run in read], claim),
+        criteria=_matrix([criteria(run.summary) for run in read], claim),
         figures=[charted(name, figure) for name, figure in figures.items() if figure is not None],
-        facts=_matrix_of_facts(runs),
+        facts=_matrix([_facts(run) for run in read], fact),
     )
 
 
@@ -91,55 +83,43 @@ def _names(runs: Sequence[RunResults], folders: Sequence[Path]) -> list[str]:
 
 
 def _matrix(
-    columns: Mapping[str, Sequence[Mapping[str, str]]],
-) -> list[tuple[str, list[Mapping[str, str] | None]]]:
-    """A row for every claim that any run makes, a cell for every run."""
-    claims = dict.fromkeys(row["claim"] for column in columns.values() for row in column)
-    return [
-        (
-            claim,
-            [next((r for r in column if r["claim"] == claim), None) for column in columns.values()],
-        )
-        for claim in claims
-    ]
+    columns: Iterable[Sequence[T]], name_of: Callable[[T], str]
+) -> list[tuple[str, list[T | None]]]:
+    """A row for every name in any run's column, a cell for every run."""
+    named = [{name_of(row): row for row in reversed(column)} for column in columns]
+    names = dict.fromkeys(name for column in named for name in reversed(column))
+    return [(name, [column.get(name) for column in named]) for name in names]
 
 
-def _matrix_of_facts(runs: Runs) -> list[tuple[str, list[str]]]:
-    """What was run: one row for each fact, a cell for every run."""
-    columns = []
-    for run in runs.values():
-        column = {}
-        if config := run.config:
-            column["layers"] = shortened(ranges(config.layers), 200)
-        column["chosen layer"] = number_text(run.selected_layer)
-        if config:
-            kept = ("backend", "device", "dtype", "pooling", "seed")
-            column |= dict(facts({name: getattr(config, name) for name in kept}))
-            column |= dict(facts(vars(config.provenance), "provenance: "))
-            column |= dict(facts(to_plain(config)["data"], "data: "))
-            column |= dict(facts(config.versions, "version: "))
-        if run.summary:
-            column["seconds"] = number_text(run.summary.wall_seconds, 1)
-            column["peak memory, MB"] = number_text(run.summary.peak_rss_mb, 0)
-        columns.append(column)
-    names = dict.fromkeys(name for column in columns for name in column)
-    return [(name, [column.get(name, "–") or "–" for column in columns]) for name in names]
+def _facts(run: RunResults) -> list[tuple[str, str]]:
+    """What was run."""
+    rows: list[tuple[str, str]] = []
+    if config := run.config:
+        rows.append(("layers", shortened(ranges(config.layers), 200)))
+    rows.append(("chosen layer", number_text(run.selected_layer)))
+    if config:
+        kept = ("backend", "device", "dtype", "pooling", "seed")
+        rows += facts({name: getattr(config, name) for name in kept})
+        rows += facts(vars(config.provenance), "provenance: ")
+        rows += facts(to_plain(config)["data"], "data: ")
+        rows += facts(config.versions, "version: ")
+    if run.summary:
+        rows.append(("seconds", number_text(run.summary.wall_seconds, 1)))
+        rows.append(("peak memory, MB", number_text(run.summary.peak_rss_mb, 0)))
+    return rows
 
 
 def compared_layers(runs: Runs) -> go.Figure | None:
     """Held-out AUROC by relative depth, a curve for each run."""
-    curves = {}
-    for name, run in runs.items():
-        layers = run.validation_auroc.layers if run.validation_auroc else {}
-        deepest = max(layers, default=0)
-        if deepest:
-            curves[name] = [
-                (layer / deepest, layer, layers[layer].auroc) for layer in sorted(layers)
-            ]
+    curves = {
+        name: sorted(run.validation_auroc.layers.items())
+        for name, run in runs.items()
+        if run.validation_auroc and any(run.validation_auroc.layers)
+    }
     if not curves:
         return None
-    best = {name: max(curve, key=lambda p: p[2].value) for name, curve in curves.items()}
-    said = [f"{name} {number_text(p[2].value)} (layer {p[1]})" for name, p in best.items()]
+    best = {name: max(curve, key=lambda at: at[1].auroc.value) for name, curve in curves.items()}
+    said = [f"{name} {number_text(r.auroc.value)} (layer {at})" for name, (at, r) in best.items()]
     figure = new_figure(
         "AUROC on held-out pairs, by relative depth (0 = first layer, 1 = last)",
         "relative depth of the layer",
@@ -148,29 +128,29 @@ def compared_layers(runs: Runs) -> go.Figure | None:
         note="Each curve is one run. The ring marks the layer that was chosen on training pairs.",
     )
     for i, (name, curve) in enumerate(curves.items()):
-        style = {"color": COLOURS[i % len(COLOURS)], "symbol": SYMBOLS[i % len(SYMBOLS)]}
-        figure.add_scatter(
-            x=[depth for depth, _, _ in curve],
-            y=[auroc.value for _, _, auroc in curve],
-            customdata=[[layer, auroc.low, auroc.high] for _, layer, auroc in curve],
-            mode="lines+markers",
-            line={"color": style["color"], "width": 2},
-            marker={**style, "size": 7},
+        depths = {layer: layer / curve[-1][0] for layer, _ in curve}
+        aurocs = {layer: row.auroc for layer, row in curve}
+        add_curve(
+            figure,
+            i,
+            list(depths.values()),
+            [auroc.value for auroc in aurocs.values()],
+            customdata=[[layer, auroc.low, auroc.high] for layer, auroc in aurocs.items()],
+            marker=marker(i, 7),
             name=plotly_text(name, 60),
             hovertemplate="layer %{customdata[0]}<br>%{y:.3f} [%{customdata[1]:.3f}, "
             "%{customdata[2]:.3f}]<extra>%{fullData.name}</extra>",
         )
-        for depth, layer, auroc in curve:
-            if layer == runs[name].selected_layer:
-                figure.add_scatter(
-                    x=[depth],
-                    y=[auroc.value],
-                    mode="markers",
-                    marker={"symbol": "circle-open", "size": 16, "color": style["color"]},
-                    showlegend=False,
-                    hoverinfo="skip",
-                )
-    figure.add_hline(y=0.5, line={"color": GREY, "dash": "dot", "width": 1})
+        if (chosen := runs[name].selected_layer) in aurocs:
+            figure.add_scatter(
+                x=[depths[chosen]],
+                y=[aurocs[chosen].value],
+                mode="markers",
+                marker={"symbol": "circle-open", "size": 16, "color": colour_of(i)},
+                showlegend=False,
+                hoverinfo="skip",
+            )
+    figure.add_hline(y=0.5, line=DOTTED)
     figure.update_xaxes(range=[-0.03, 1.03], zeroline=False)
     return figure
 
@@ -178,28 +158,17 @@ def compared_layers(runs: Runs) -> go.Figure | None:
 def compared_aurocs(measured: Mapping[str, Sequence[Measure]]) -> go.Figure | None:
     """Held-out and hard pairs of each run, row by row."""
     rows = [
-        Dot(
-            f"{run}: {m.name.removeprefix('AUROC, ')}",
-            m.value,
-            m.low,
-            m.high,
-            COLOURS[i % len(COLOURS)],
-        )
+        Dot(f"{run}: {m.name.removeprefix('AUROC, ')}", m.value, m.low, m.high, colour_of(i))
         for i, (run, column) in enumerate(measured.items())
         for m in column
         if m.name.startswith("AUROC")
     ]
-    if not rows:
-        return None
-    best = max(rows, key=lambda row: row.value)
-    return dots(
+    best = max(rows, key=lambda row: row.value, default=None)
+    return auroc_dots(
         "AUROC of each run's direction on held-out and on hard pairs",
-        "AUROC (0.5 = chance)",
         rows,
-        finding=f"Highest: {best.name}, {number_text(best.value)}.",
-        note="Bars are confidence intervals.",
-        chance=0.5,
-        span=(0.4, 1.0),
+        f"Highest: {best.name}, {number_text(best.value)}." if best else "",
+        "Bars are confidence intervals.",
     )
 
 
@@ -224,15 +193,14 @@ def compared_dose_response(runs: Runs) -> go.Figure | None:
     )
     for i, name in enumerate(runs):
         if name in curves:
-            colour = COLOURS[i % len(COLOURS)]
-            figure.add_scatter(
-                x=[alpha for alpha, _ in curves[name]],
-                y=[shift for _, shift in curves[name]],
-                mode="lines+markers",
-                line={"color": colour, "width": 2},
-                marker={"color": colour, "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8},
+            add_curve(
+                figure,
+                i,
+                [alpha for alpha, _ in curves[name]],
+                [shift for _, shift in curves[name]],
+                marker=marker(i, 8),
                 name=plotly_text(name, 60),
                 hovertemplate="alpha %{x}<br>shift %{y:.3f}<extra>%{fullData.name}</extra>",
             )
-    figure.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
+    figure.add_hline(y=0, line=DOTTED)
     return figure

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import plotly.graph_objects as go
 
-from ..evidence import Evidence, NullDistribution
-from ..evidence.rubric import EiaCorrelation
-from ..evidence.validation import HeldOutProjection, LayerResult, ValidationResult
+from ..evidence import NullDistribution
+from ..evidence.validation import HeldOutProjection, LayerResult
 from ..types import Concept
+from .run_results import RunResults
 from .tables import Table, table
 from .text import estimate_text, number_text, plotly_text, words
-from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, SYMBOLS, faint, new_figure
+from .theme import (
+    COLOURS,
+    DOTTED,
+    GREY,
+    NEGATIVE,
+    POSITIVE,
+    add_band,
+    add_estimates,
+    colour_of,
+    faint,
+    layer_axis,
+    marker,
+    new_figure,
+)
 
 __all__ = [
     "auroc_by_layer",
-    "layer_table",
+    "layer_tables",
     "projection_distributions",
-    "projection_table",
     "rubric_tables",
     "score_against_projection",
+    "text_tables",
 ]
 
 CORRELATIONS = {
@@ -31,43 +44,26 @@ CORRELATIONS = {
 }
 
 
-def auroc_by_layer(
-    validation: ValidationResult, evidence: Evidence | None = None
-) -> go.Figure | None:
+def auroc_by_layer(run: RunResults) -> go.Figure | None:
     """AUROC of every layer with its interval, and the random directions' band at the chosen one."""
-    layers = _by_number(validation)
-    if not layers:
+    validation = run.validation_auroc
+    if validation is None or not validation.layers:
         return None
+    layers, selected = dict(sorted(validation.layers.items())), validation.selected_layer
     x, aurocs = list(layers), [row.auroc for row in layers.values()]
-    null = evidence.nulls.random_directions if evidence else None
+    null = run.evidence.nulls.random_directions if run.evidence else None
     figure = new_figure(
         "AUROC of the direction on held-out pairs, by layer (0.5 = chance)",
         "layer",
         "AUROC (0 to 1)",
-        finding=_layers_finding(layers, validation.selected_layer, null),
+        finding=_layers_finding(layers, selected, null),
         note="Line: held-out AUROC of each layer. Shaded: its confidence interval. "
         "Dotted: cross-validated AUROC on the training pairs, on which the layer was chosen.",
     )
-    figure.add_scatter(
-        x=x + x[::-1],
-        y=[a.high for a in aurocs] + [a.low for a in aurocs[::-1]],
-        mode="lines",
-        fill="toself",
-        fillcolor=faint(POSITIVE),
-        line={"width": 0},
-        hoverinfo="skip",
-        name=f"{aurocs[0].confidence:.0%} interval",
-    )
-    figure.add_scatter(
-        x=x,
-        y=[a.value for a in aurocs],
-        customdata=[[a.low, a.high] for a in aurocs],
-        mode="lines+markers",
-        line={"color": POSITIVE, "width": 2},
-        name="held-out",
-        hovertemplate="layer %{x}<br>%{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]"
-        "<extra></extra>",
-    )
+    low, name = [a.low for a in aurocs], f"{aurocs[0].confidence:.0%} interval"
+    add_band(figure, x, [a.high for a in aurocs], low, name, faint(POSITIVE))
+    line = {"color": POSITIVE, "width": 2}
+    add_estimates(figure, x, aurocs, "layer %{x}<br>", name="held-out", line=line)
     figure.add_scatter(
         x=x,
         y=[row.cv_auroc for row in layers.values()],
@@ -76,22 +72,28 @@ def auroc_by_layer(
         name="cross-validated (training)",
     )
     if null is not None:
-        _add_random_band(figure, x, null)
-    if validation.selected_layer in layers:
+        ends = [x[0], x[-1]]
+        below, above = max(null.mean - null.sd, 0.0), min(null.mean + null.sd, 1.0)
+        name = "random directions, mean ± sd"
+        add_band(figure, ends, [below] * 2, [above] * 2, name, faint(GREY))
         figure.add_scatter(
-            x=[validation.selected_layer],
-            y=[layers[validation.selected_layer].auroc.value],
+            x=ends,
+            y=[null.p95] * 2,
+            mode="lines",
+            line={"color": GREY, "dash": "dash", "width": 1.5},
+            name="random, 95th percentile",
+        )
+    if selected in layers:
+        figure.add_scatter(
+            x=[selected],
+            y=[layers[selected].auroc.value],
             mode="markers",
             marker={"symbol": "circle-open", "size": 16, "color": NEGATIVE, "line": {"width": 3}},
-            name=f"chosen layer {validation.selected_layer}",
+            name=f"chosen layer {selected}",
         )
-    figure.update_yaxes(range=[min(0.4, *(a.low for a in aurocs)) - 0.02, 1.02])
-    figure.update_xaxes(dtick=max(1, -(-len(x) // 12)), zeroline=False)
+    figure.update_yaxes(range=[min(0.4, *low) - 0.02, 1.02])
+    figure.update_xaxes(**layer_axis(len(x)))
     return figure
-
-
-def _by_number(validation: ValidationResult) -> dict[int, LayerResult]:
-    return dict(sorted(validation.layers.items(), key=lambda at: at[0]))
 
 
 def _layers_finding(
@@ -108,32 +110,12 @@ def _layers_finding(
     )
 
 
-def _add_random_band(figure: go.Figure, x: list[int], null: NullDistribution) -> None:
-    low, high = max(null.mean - null.sd, 0.0), min(null.mean + null.sd, 1.0)
-    figure.add_scatter(
-        x=[x[0], x[-1], x[-1], x[0]],
-        y=[low, low, high, high],
-        mode="lines",
-        fill="toself",
-        fillcolor="rgba(127,127,127,0.18)",
-        line={"width": 0},
-        hoverinfo="skip",
-        name="random directions, mean ± sd",
-    )
-    figure.add_scatter(
-        x=[x[0], x[-1]],
-        y=[null.p95, null.p95],
-        mode="lines",
-        line={"color": GREY, "dash": "dash", "width": 1.5},
-        name="random, 95th percentile",
-    )
-
-
-def projection_distributions(validation: ValidationResult, concept: Concept) -> go.Figure | None:
+def projection_distributions(run: RunResults) -> go.Figure | None:
     """Where the held-out texts of each class project, scenario by scenario."""
-    items = validation.projections
+    items = run.validation_auroc.projections if run.validation_auroc else ()
     if not items:
         return None
+    concept = run.concept
     figure = new_figure(
         "Projection of held-out texts, by class and scenario (0 = threshold)",
         "",
@@ -164,7 +146,7 @@ def projection_distributions(validation: ValidationResult, concept: Concept) -> 
             line={"color": colour, "width": 1},
             marker={"color": colour, "symbol": symbol, "size": 6, "opacity": 0.8},
         )
-    figure.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1.5})
+    figure.add_hline(y=0, line={**DOTTED, "width": 1.5})
     figure.update_layout(boxmode="group")
     figure.update_xaxes(
         tickvals=list(range(len(scenarios))),
@@ -185,11 +167,11 @@ def _sides_finding(items: Sequence[HeldOutProjection], concept: Concept) -> str:
     return f"{' and '.join(parts)} texts lie on their side of the threshold."
 
 
-def score_against_projection(eia: EiaCorrelation, concept: Concept) -> go.Figure | None:
+def score_against_projection(run: RunResults) -> go.Figure | None:
     """Rubric score of each completion against its projection, with each scenario's means."""
-    rubric = eia.rubric
-    if not rubric.items:
+    if run.eia_correlation is None or not run.eia_correlation.rubric.items:
         return None
+    rubric, concept = run.eia_correlation.rubric, run.concept
     figure = new_figure(
         "Projection of rubric completions, by score (0 to 2)",
         "rubric score "
@@ -205,14 +187,13 @@ def score_against_projection(eia: EiaCorrelation, concept: Concept) -> go.Figure
     for i, scenario in enumerate(scenarios):
         mine = [item for item in rubric.items if item.scenario_id == scenario]
         shift = 0.5 * ((i + 0.5) / len(scenarios) - 0.5)
-        style = {"color": COLOURS[i % len(COLOURS)], "symbol": SYMBOLS[i % len(SYMBOLS)]}
         figure.add_scatter(
             x=[item.score + shift for item in mine],
             y=[item.projection for item in mine],
             text=[plotly_text(item.completion_id, 80) for item in mine],
             customdata=[item.score for item in mine],
             mode="markers",
-            marker={**style, "size": 7, "opacity": 0.75},
+            marker=marker(i, 7, opacity=0.75),
             hovertemplate="%{text}<br>score %{customdata}, projection %{y:.3f}<extra></extra>",
             name=plotly_text(words(scenario), 40),
             legendgroup=str(i),
@@ -224,78 +205,67 @@ def score_against_projection(eia: EiaCorrelation, concept: Concept) -> go.Figure
                 x=[s + shift for s, _ in means],
                 y=[mean for _, mean in means],
                 mode="lines",
-                line={"color": style["color"], "width": 2},
+                line={"color": colour_of(i), "width": 2},
                 legendgroup=str(i),
                 showlegend=False,
                 hoverinfo="skip",
             )
-    figure.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
+    figure.add_hline(y=0, line=DOTTED)
     figure.update_xaxes(tickvals=sorted({item.score for item in rubric.items}), zeroline=False)
     return figure
 
 
-def layer_table(validation: ValidationResult) -> Table | None:
+def layer_tables(run: RunResults) -> Iterator[Table]:
     """Each layer's direction on held-out pairs."""
-    return table(
+    layers = run.validation_auroc.layers if run.validation_auroc else {}
+    yield table(
         "layers",
         "Each layer's direction on held-out pairs [confidence interval]",
-        ("layer", "AUROC", "accuracy", "separation", "CV AUROC (training)", "class gap"),
+        "layer | AUROC | accuracy | separation | CV AUROC (training) | class gap",
         (
             (layer, row.auroc, row.accuracy, row.separation, row.cv_auroc, row.raw_norm)
-            for layer, row in _by_number(validation).items()
+            for layer, row in sorted(layers.items())
         ),
     )
 
 
-def projection_table(validation: ValidationResult, concept: Concept) -> Table | None:
-    """Every held-out text."""
-    return table(
+def rubric_tables(run: RunResults) -> Iterator[Table]:
+    """Correlations with the rubric, over all completions and scenario by scenario."""
+    if run.eia_correlation is None:
+        return
+    rubric = run.eia_correlation.rubric
+    correlations = {what: getattr(rubric, name) for name, what in CORRELATIONS.items()}
+    yield table(
+        "rubric_correlation",
+        "Projection and rubric score, correlations over completions",
+        "correlation | value | p",
+        ((what, value, value.p) for what, value in correlations.items() if value is not None),
+    )
+    yield table(
+        "scenarios",
+        "Rubric score and projection, by scenario (Spearman correlation; mean projection)",
+        "scenario | Spearman | n | score 0 | score 1 | score 2",
+        (
+            (words(name), row.spearman, row.n, *(row.mean_by_score.get(s) for s in "012"))
+            for name, row in rubric.per_scenario.items()
+        ),
+    )
+
+
+def text_tables(run: RunResults) -> Iterator[Table]:
+    """Every held-out text and every completion."""
+    poles = {True: run.concept.positive, False: run.concept.negative}
+    texts = run.validation_auroc.projections if run.validation_auroc else ()
+    yield table(
         "projections",
         "Held-out texts (projection − threshold, in class gaps)",
-        ("pair", "scenario", "side", "projection", "text"),
-        (
-            (
-                item.pair_id,
-                words(item.scenario_id),
-                concept.positive if item.label else concept.negative,
-                item.projection,
-                item.text,
-            )
-            for item in validation.projections
-        ),
+        "pair | scenario | side | projection | text",
+        ((t.pair_id, words(t.scenario_id), poles[t.label], t.projection, t.text) for t in texts),
     )
-
-
-def rubric_tables(eia: EiaCorrelation) -> list[Table | None]:
-    """Correlations with the rubric, scenario by scenario, and every completion."""
-    rubric = eia.rubric
-    return [
-        table(
-            "rubric_correlation",
-            "Projection and rubric score, correlations over completions",
-            ("correlation", "value", "p"),
-            (
-                (what, value, value.p)
-                for name, what in CORRELATIONS.items()
-                if (value := getattr(rubric, name)) is not None
-            ),
-        ),
-        table(
-            "scenarios",
-            "Rubric score and projection, by scenario (Spearman correlation; mean projection)",
-            ("scenario", "Spearman", "n", "score 0", "score 1", "score 2"),
-            (
-                (words(name), row.spearman, row.n, *(row.mean_by_score.get(s) for s in "012"))
-                for name, row in rubric.per_scenario.items()
-            ),
-        ),
-        table(
-            "rubric",
-            "Rubric completions (projection − threshold, in class gaps)",
-            ("completion", "scenario", "score", "projection"),
-            (
-                (item.completion_id, words(item.scenario_id), item.score, item.projection)
-                for item in rubric.items
-            ),
-        ),
-    ]
+    completions = run.eia_correlation.rubric.items if run.eia_correlation else ()
+    yield table(
+        "rubric",
+        "Rubric completions (projection − threshold, in class gaps)",
+        "completion | scenario | score | projection",
+        ((c.completion_id, words(c.scenario_id), c.score, c.projection) for c in completions),
+    )

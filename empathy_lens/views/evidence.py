@@ -2,51 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Literal
 
 import plotly.graph_objects as go
 
 from ..evidence import Evidence, NullDistribution, Selection
 from ..types import Estimate
-from .tables import Table, table
+from .run_results import RunResults
+from .tables import Table, measured, table
 from .text import Value, estimate_text, number_text, shortened, signed_text, words
-from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, Dot, dots
+from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, Dot, auroc_dots
 
-__all__ = ["evidence_figures", "evidence_tables"]
+__all__ = [
+    "contrasts",
+    "estimators",
+    "evidence_tables",
+    "hard_pairs",
+    "left_out",
+    "probe_against_baselines",
+]
 
 Estimates = Mapping[str, Estimate | None]
+Part = Literal["scenario", "source", "format"]
+ESTIMATOR = attrgetter(
+    "pooling", "layer", "cv_auroc", "test_auroc", "p_corrected", "stability", "agreement"
+)
+GAINS = {
+    "naive_bayes": "minus naive Bayes",
+    "tfidf_logistic": "minus TF-IDF and logistic regression",
+    "sentence_embedding": "minus sentence embedding",
+    "length": "minus text length",
+}
 
 
-def evidence_figures(evidence: Evidence) -> dict[str, go.Figure | None]:
-    """The card's figures by name, None where it does not hold what one shows."""
-    return {
-        "probe_against_baselines": probe_against_baselines(evidence),
-        "hard_pairs": hard_pairs(evidence),
-        "contrasts": contrasts(evidence),
-        "leave_one_scenario_out": left_out("scenario", evidence.leave_one_scenario_out),
-        "leave_one_source_out": left_out("source", evidence.leave_one_source_out),
-        "leave_one_format_out": left_out("format", evidence.leave_one_format_out),
-        "estimators": estimators(evidence),
-    }
-
-
-def probe_against_baselines(evidence: Evidence) -> go.Figure | None:
+def probe_against_baselines(run: RunResults) -> go.Figure | None:
     """The probe beside readers of words, and what random and shuffled directions reach."""
-    if evidence.probe is None and not evidence.baselines:
+    card = run.evidence
+    if card is None or (card.probe is None and not card.baselines):
         return None
-    rows = _dots({"the probe": evidence.probe}, POSITIVE) + _dots(evidence.baselines, NEGATIVE)
+    rows = _dots({"the probe": card.probe}, POSITIVE) + _dots(card.baselines, NEGATIVE)
     rows += [
-        Dot(f"null: {words(name)}", null.mean, null.mean, null.p95, GREY)
-        for name, null in _nulls(evidence).items()
+        Dot(f"null: {name}", null.mean, null.mean, null.p95, GREY)
+        for name, null in _nulls(card).items()
     ]
-    best, delta = evidence.headline.best_baseline, evidence.delta_vs_best_baseline
-    finding, reader = "", evidence.baselines.get(best) if best else None
-    if best and evidence.probe and delta and reader:
+    best, delta = card.headline.best_baseline, card.delta_vs_best_baseline
+    finding, reader = "", card.baselines.get(best) if best else None
+    if best and card.probe and delta and reader:
         finding = (
-            f"The probe reaches {number_text(evidence.probe.value)}, the best reader of words, "
+            f"The probe reaches {number_text(card.probe.value)}, the best reader of words, "
             f"{words(best)}, {estimate_text(reader)}. Difference {estimate_text(delta)}."
         )
-    return _auroc_dots(
+    return auroc_dots(
         "AUROC of the probe and of baselines that read words only, held-out pairs",
         rows,
         finding,
@@ -55,13 +63,12 @@ def probe_against_baselines(evidence: Evidence) -> go.Figure | None:
     )
 
 
-def hard_pairs(evidence: Evidence) -> go.Figure | None:
+def hard_pairs(run: RunResults) -> go.Figure | None:
     """Pairs in which words and deeds part, by kind."""
-    hard = evidence.hard_pairs
-    if hard is None:
+    if run.evidence is None or (hard := run.evidence.hard_pairs) is None:
         return None
     whole = hard.all and f"Over all hard pairs the direction reaches {estimate_text(hard.all)}."
-    return _auroc_dots(
+    return auroc_dots(
         "AUROC on hard pairs, where words and deeds part, by kind",
         _dots({"all hard pairs": hard.all}, POSITIVE) + _dots(hard.by_kind, NEGATIVE),
         whole or "",
@@ -69,64 +76,53 @@ def hard_pairs(evidence: Evidence) -> go.Figure | None:
     )
 
 
-def contrasts(evidence: Evidence) -> go.Figure | None:
+def contrasts(run: RunResults) -> go.Figure | None:
     """How well the direction tells apart what it should not: sentiment, politeness, …"""
-    read = {name: row for name, row in evidence.contrasts.items() if row.auroc is not None}
-    rows = []
-    for name, row in read.items():
-        beside = "" if row.cosine is None else f" (cosine {signed_text(round(row.cosine, 2))})"
+    rows, aurocs = [], {}
+    for name, row in run.evidence.contrasts.items() if run.evidence else ():
         if row.auroc:
+            cosine = row.cosine
+            beside = "" if cosine is None else f" (cosine {signed_text(round(cosine, 2))})"
             rows.append(Dot.of(f"{words(name)}{beside}", row.auroc, COLOURS[3]))
-    return _auroc_dots(
+            aurocs[name] = row.auroc
+    return auroc_dots(
         "AUROC of the direction on other contrasts (0.5 = blind to them)",
         rows,
-        _read_too({name: row.auroc for name, row in read.items() if row.auroc}),
+        _read_too(aurocs),
         "Far from 0.5 the direction also reads the other contrast. The cosine is between "
         "the two directions at the chosen layer.",
     )
 
 
-def left_out(what: str, parts: Estimates) -> go.Figure | None:
+def left_out(run: RunResults, part: Part) -> go.Figure | None:
     """AUROC on each scenario, source or format of a direction learnt from the other ones."""
-    rows = _dots(parts, COLOURS[2])
-    return _auroc_dots(
-        f"AUROC on a {what} that the direction never saw",
+    rows = _dots(_by_part(run.evidence)[part], COLOURS[2]) if run.evidence else []
+    return auroc_dots(
+        f"AUROC on a {part} that the direction never saw",
         rows,
         _range(rows),
-        f"Each row: the direction is learnt from the other {what}s and tested on this one.",
+        f"Each row: the direction is learnt from the other {part}s and tested on this one.",
     )
 
 
-def estimators(evidence: Evidence) -> go.Figure | None:
+def estimators(run: RunResults) -> go.Figure | None:
     """Held-out AUROC of each way of making a direction, and of the choice among them."""
-    chosen, rows = evidence.selection, []
+    if run.evidence is None:
+        return None
+    chosen, rows = run.evidence.selection, []
     if chosen and chosen.test_auroc:
         rows.append(Dot.of(f"selected: {words(chosen.estimator)}", chosen.test_auroc, POSITIVE))
     if chosen and chosen.nested_auroc:
         rows.append(Dot.of("choosing, nested CV on training pairs", chosen.nested_auroc, GREY))
-    for name, row in evidence.estimators.items():
+    for name, row in run.evidence.estimators.items():
         if row.test_auroc:
             what = f"{words(name)} (layer {row.layer})"
             rows.append(Dot.of(what, row.test_auroc, COLOURS[0]))
-    return _auroc_dots(
+    return auroc_dots(
         "AUROC by estimator and pooling of the direction, held-out pairs",
         rows,
-        (_selected(chosen) if chosen else "") or _range(rows),
+        _selected(chosen) or _range(rows),
         "The layer of each was chosen by cross-validation on the training pairs.",
-    )
-
-
-def _auroc_dots(title: str, rows: Sequence[Dot], finding: str, note: str) -> go.Figure | None:
-    if not rows:
-        return None
-    return dots(
-        title,
-        "AUROC (0.5 = chance)",
-        rows,
-        finding=finding,
-        note=note,
-        chance=0.5,
-        span=(0.4, 1.0),
     )
 
 
@@ -134,13 +130,18 @@ def _dots(estimates: Estimates, colour: str) -> list[Dot]:
     return [Dot.of(words(name), value, colour) for name, value in estimates.items() if value]
 
 
-def _nulls(evidence: Evidence) -> dict[str, NullDistribution]:
-    nulls = evidence.nulls
-    listed = {
-        "random_directions": nulls.random_directions,
-        "shuffled_labels": nulls.shuffled_labels,
+def _nulls(card: Evidence) -> dict[str, NullDistribution]:
+    nulls = card.nulls
+    named = {"random directions": nulls.random_directions, "shuffled labels": nulls.shuffled_labels}
+    return {name: null for name, null in named.items() if null is not None}
+
+
+def _by_part(card: Evidence) -> dict[Part, Estimates]:
+    return {
+        "scenario": card.leave_one_scenario_out,
+        "source": card.leave_one_source_out,
+        "format": card.leave_one_format_out,
     }
-    return {name: null for name, null in listed.items() if null is not None}
 
 
 def _read_too(aurocs: Mapping[str, Estimate]) -> str:
@@ -156,9 +157,9 @@ def _read_too(aurocs: Mapping[str, Estimate]) -> str:
     return f"The interval leaves out 0.5 for {', '.join(read)}; not for the other {blind}."
 
 
-def _selected(chosen: Selection) -> str:
+def _selected(chosen: Selection | None) -> str:
     """What cross-validation chose, and what that is worth, in a sentence."""
-    if chosen.test_auroc is None:
+    if chosen is None or chosen.test_auroc is None:
         return ""
     estimator, pooling = (words(shortened(t, 40)) for t in (chosen.estimator, chosen.pooling))
     how = f"{estimator}, {pooling} pooling, layer {chosen.layer}"
@@ -174,114 +175,68 @@ def _range(rows: Sequence[Dot]) -> str:
     return f"From {number_text(low.value)} ({low.name}) to {number_text(high.value)} ({high.name})."
 
 
-def evidence_tables(evidence: Evidence) -> list[Table | None]:
+def evidence_tables(run: RunResults) -> Iterator[Table]:
     """The card's tables, in the order of the report."""
-    return [
-        table(
-            "baselines",
-            "AUROC of the probe and of baselines, held-out pairs",
-            ("reader", "AUROC"),
-            _named({"the probe": evidence.probe}, evidence.baselines),
-        ),
-        table(
-            "nulls",
-            "What directions without meaning reach (AUROC)",
-            ("null", "mean", "sd", "95th percentile", "99th percentile", "draws"),
-            (
-                (words(name), null.mean, null.sd, null.p95, null.p99, null.n)
-                for name, null in _nulls(evidence).items()
-            ),
-        ),
-        table(
-            "estimators",
-            "Ways of making the direction (p allows for all rows having been tried)",
-            (
-                "estimator",
-                "pooling",
-                "layer",
-                "CV AUROC (training)",
-                "held-out AUROC",
-                "p",
-                "stability",
-                "agreement",
-            ),
-            (
-                (
-                    words(name),
-                    row.pooling,
-                    row.layer,
-                    row.cv_auroc,
-                    row.test_auroc,
-                    row.p_corrected,
-                    row.stability,
-                    row.agreement,
-                )
-                for name, row in evidence.estimators.items()
-            ),
-        ),
-        table(
-            "selection",
-            "Layer, estimator and pooling chosen by cross-validation on training pairs",
-            ("figure", "value"),
-            _selection_rows(evidence.selection),
-        ),
-        table(
-            "transfer", "AUROC beyond the held-out pairs", ("test", "AUROC"), _transfer(evidence)
-        ),
-        table(
-            "contrasts",
-            "Other contrasts that the direction should not read",
-            ("contrast", "AUROC", "p after Holm", "cosine of the directions"),
-            (
-                (words(name), row.auroc, row.p_holm, row.cosine)
-                for name, row in evidence.contrasts.items()
-            ),
-        ),
-    ]
+    if (card := run.evidence) is None:
+        return
+    yield table(
+        "baselines",
+        "AUROC of the probe and of baselines, held-out pairs",
+        "reader | AUROC",
+        measured({"the probe": card.probe, **card.baselines}),
+    )
+    yield table(
+        "nulls",
+        "What directions without meaning reach (AUROC)",
+        "null | mean | sd | 95th percentile | 99th percentile | draws",
+        ((name, n.mean, n.sd, n.p95, n.p99, n.n) for name, n in _nulls(card).items()),
+    )
+    yield table(
+        "estimators",
+        "Ways of making the direction (p allows for all rows having been tried)",
+        "estimator | pooling | layer | CV AUROC (training) | held-out AUROC | p | stability | "
+        "agreement",
+        ((words(name), *ESTIMATOR(row)) for name, row in card.estimators.items()),
+    )
+    yield table(
+        "selection",
+        "Layer, estimator and pooling chosen by cross-validation on training pairs",
+        "figure | value",
+        measured(_selection(card.selection) if card.selection else {}),
+    )
+    tests = measured(_transfer(card))
+    yield table("transfer", "AUROC beyond the held-out pairs", "test | AUROC", tests)
+    yield table(
+        "contrasts",
+        "Other contrasts that the direction should not read",
+        "contrast | AUROC | p after Holm | cosine of the directions",
+        ((words(name), c.auroc, c.p_holm, c.cosine) for name, c in card.contrasts.items()),
+    )
 
 
-def _selection_rows(chosen: Selection | None) -> list[tuple[str, Value]]:
-    if chosen is None:
-        return []
-    gains = {
-        "naive_bayes": "minus naive Bayes",
-        "tfidf_logistic": "minus TF-IDF and logistic regression",
-        "sentence_embedding": "minus sentence embedding",
-        "length": "minus text length",
+def _selection(chosen: Selection) -> dict[str, Value]:
+    return {
+        "estimator": chosen.estimator,
+        "pooling": chosen.pooling,
+        "layer": chosen.layer,
+        "configurations tried": chosen.n_tried,
+        "CV AUROC (training), too good: the best of all tried": chosen.cv_auroc,
+        "AUROC of the whole procedure (training, nested CV)": chosen.nested_auroc,
+        "held-out AUROC": chosen.test_auroc,
+        "p": chosen.p,
+        "held-out AUROC minus the run's direction": chosen.over_headline,
+        **{what: chosen.gains.get(name) for name, what in GAINS.items()},
     }
-    rows: list[tuple[str, Value]] = [
-        ("estimator", chosen.estimator),
-        ("pooling", chosen.pooling),
-        ("layer", chosen.layer),
-        ("configurations tried", chosen.n_tried),
-        ("CV AUROC (training), too good: the best of all tried", chosen.cv_auroc),
-        ("AUROC of the whole procedure (training, nested CV)", chosen.nested_auroc),
-        ("held-out AUROC", chosen.test_auroc),
-        ("p", chosen.p),
-        ("held-out AUROC minus the run's direction", chosen.over_headline),
-        *((what, chosen.gains.get(name)) for name, what in gains.items()),
-    ]
-    return [(what, value) for what, value in rows if value is not None]
 
 
-def _transfer(evidence: Evidence) -> list[tuple[str, Value]]:
-    hard, masked = evidence.hard_pairs, evidence.lexically_ablated
-    listed: list[Estimates] = []
+def _transfer(card: Evidence) -> dict[str, Estimate | None]:
+    hard, masked = card.hard_pairs, card.lexically_ablated
+    tests: dict[str, Estimate | None] = {}
     if hard:
-        listed += [{"all hard pairs": hard.all}, hard.by_kind]
+        tests |= {"all hard pairs": hard.all, **hard.by_kind}
     if masked:
-        listed += [
-            {"telling words masked": masked.auroc},
-            {f"telling words masked: {name}": e for name, e in masked.baselines.items()},
-        ]
-    for what, parts in (
-        ("scenario", evidence.leave_one_scenario_out),
-        ("source", evidence.leave_one_source_out),
-        ("format", evidence.leave_one_format_out),
-    ):
-        listed.append({f"left-out {what}: {name}": value for name, value in parts.items()})
-    return _named(*listed)
-
-
-def _named(*mappings: Estimates) -> list[tuple[str, Value]]:
-    return [(words(name), e) for mapping in mappings for name, e in mapping.items() if e]
+        tests["telling words masked"] = masked.auroc
+        tests |= {f"telling words masked: {name}": e for name, e in masked.baselines.items()}
+    for part, estimates in _by_part(card).items():
+        tests |= {f"left-out {part}: {name}": e for name, e in estimates.items()}
+    return tests

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import plotly.graph_objects as go
 
 from ..evidence.contrasts import Cosines
+from .run_results import RunResults
 from .tables import Table, table
 from .text import number_text, plotly_text, signed_text, words
-from .theme import COLOURS, DIVERGING, GREY, SYMBOLS, new_figure
+from .theme import DIVERGING, DOTTED, add_curve, layer_axis, marker, new_figure
 
-__all__ = ["contrast_cosines", "cosine_table", "layer_cosines"]
+__all__ = ["contrast_cosines", "cosine_tables", "layer_cosines"]
 
 
-def layer_cosines(cosines: Cosines) -> go.Figure | None:
+def layer_cosines(run: RunResults) -> go.Figure | None:
     """Cosine of every two layers' directions."""
-    layers, matrix = cosines.layers, np.asarray(cosines.across_layers)
+    if run.cosines is None:
+        return None
+    layers, matrix = run.cosines.layers, np.asarray(run.cosines.across_layers)
     if matrix.shape != (len(layers), len(layers)) or len(layers) < 2:
         return None
     figure = new_figure(
@@ -40,17 +45,15 @@ def layer_cosines(cosines: Cosines) -> go.Figure | None:
         colorbar={"thickness": 12, "outlinewidth": 0, "tickvals": [-1, 0, 1]},
         hovertemplate="layers %{x} and %{y}<br>cosine %{z:.3f}<extra></extra>",
     )
-    step = max(1, -(-len(layers) // 12))
-    figure.update_xaxes(dtick=step, showgrid=False, zeroline=False)
-    figure.update_yaxes(dtick=step, showgrid=False, zeroline=False, autorange="reversed")
+    figure.update_xaxes(**layer_axis(len(layers), showgrid=False))
+    figure.update_yaxes(**layer_axis(len(layers), showgrid=False), autorange="reversed")
     return figure
 
 
-def contrast_cosines(cosines: Cosines, chosen: int | None = None) -> go.Figure | None:
-    """Cosine of our direction with each other contrast's own direction, by layer.
-
-    The finding speaks of the ``chosen`` layer.
-    """
+def contrast_cosines(run: RunResults) -> go.Figure | None:
+    """Cosine of our direction with each other contrast's own direction, by layer."""
+    if (cosines := run.cosines) is None:
+        return None
     layers = cosines.layers
     curves = {
         name: curve
@@ -64,27 +67,28 @@ def contrast_cosines(cosines: Cosines, chosen: int | None = None) -> go.Figure |
         "layer",
         "cosine",
         height=440,
-        finding="" if chosen is None else _largest(cosines, chosen),
+        finding=_largest(cosines, run.selected_layer),
         note="Near 0 the two share nothing. Hover for what shuffled sides reach.",
     )
     for i, (name, curve) in enumerate(curves.items()):
-        figure.add_scatter(
-            x=list(layers),
-            y=[point and point.cosine for point in curve],
-            customdata=[point and point.shuffled_p95 for point in curve],
-            mode="lines+markers",
-            line={"color": COLOURS[i % len(COLOURS)], "width": 2},
-            marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 7},
+        add_curve(
+            figure,
+            i,
+            layers,
+            [p.cosine if p else None for p in curve],
+            customdata=[p.shuffled_p95 if p else None for p in curve],
+            marker={**marker(i, 7), "color": None},
             name=plotly_text(words(name), 40),
             hovertemplate="layer %{x}: cosine %{y:.3f}<br>95% of shuffled below "
             "%{customdata:.3f}<extra>%{fullData.name}</extra>",
         )
-    figure.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
-    figure.update_xaxes(dtick=max(1, -(-len(layers) // 12)), zeroline=False)
+    figure.add_hline(y=0, line=DOTTED)
+    figure.update_xaxes(**layer_axis(len(layers)))
     return figure
 
 
-def _largest(cosines: Cosines, chosen: int) -> str:
+def _largest(cosines: Cosines, chosen: int | None) -> str:
+    """The largest cosine at the chosen layer, in a sentence."""
     here = {
         name: point
         for name, curve in cosines.contrasts.items()
@@ -101,20 +105,16 @@ def _largest(cosines: Cosines, chosen: int) -> str:
     )
 
 
-def cosine_table(cosines: Cosines) -> Table | None:
+def cosine_tables(run: RunResults) -> Iterator[Table]:
     """Every contrast's cosine at every layer."""
-    return table(
-        "cosines",
-        "Cosine of our direction with each contrast's own (95% of shuffled ones are below)",
-        ("layer", "contrast", "cosine", "shuffled, 95%"),
-        (
+    if run.cosines:
+        yield table(
+            "cosines",
+            "Cosine of our direction with each contrast's own (95% of shuffled ones are below)",
+            "layer | contrast | cosine | shuffled, 95%",
             (
-                layer,
-                words(name),
-                None if point is None else point.cosine,
-                None if point is None else point.shuffled_p95,
-            )
-            for name, curve in cosines.contrasts.items()
-            for layer, point in zip(cosines.layers, curve, strict=False)
-        ),
-    )
+                (layer, words(name), *((p.cosine, p.shuffled_p95) if p else (None, None)))
+                for name, curve in run.cosines.contrasts.items()
+                for layer, p in zip(run.cosines.layers, curve, strict=False)
+            ),
+        )

@@ -117,7 +117,7 @@ def _page(run: RunResults, notes: list[str]) -> str:
         figures=_figures(run),
         tables=run_tables(run),
         token_views=_token_views(run.token_views, concept),
-        steering=side_by_side(run.steering_examples, run.steering_sweep, concept),
+        steering=side_by_side(run),
         provenance=_provenance(config),
         versions=facts(origin.versions if origin else {}),
         stages=[

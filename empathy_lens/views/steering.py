@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import plotly.graph_objects as go
 
 from ..steering.examples import ControlSlopes, Setting, SteeredExample, SteeringResults
 from ..types import Concept
-from .tables import Table, table
-from .text import (
-    Value,
-    number_text,
-    plotly_text,
-    prose,
-    ranges,
-    shortened,
-    signed_text,
-)
-from .theme import COLOURS, GREY, POSITIVE, SYMBOLS, faint, new_figure
+from .run_results import RunResults
+from .tables import Table, measured, table
+from .text import Value, number_text, plotly_text, prose, ranges, shortened, signed_text
+from .theme import COLOURS, GREY, POSITIVE, add_band, add_estimates, faint, marker, new_figure
 
 __all__ = [
     "ALPHA",
@@ -24,23 +19,21 @@ __all__ = [
     "side_by_side",
     "steering_damage",
     "steering_tables",
-    "sweep_table",
 ]
 
 ALPHA = "alpha (steering strength, in mean class gaps)"
-SETTING_COLUMNS = (
-    "log-odds shift (nats per token)",
-    "loss on neutral text (increase, nats per token)",
-    "plain questions answered rightly",
-    "texts that stay coherent",
+SETTING_HEAD = (
+    "alpha | log-odds shift (nats per token) | loss on neutral text (increase, nats per token) | "
+    "plain questions answered rightly | texts that stay coherent"
 )
 
 
-def dose_response(steering: SteeringResults, concept: Concept) -> go.Figure | None:
+def dose_response(run: RunResults) -> go.Figure | None:
     """Mean shift of the action's log-odds by alpha, with interval, beside control directions."""
-    points = [(p.alpha, p.shift) for p in sorted(steering.dose_response, key=lambda p: p.alpha)]
-    if not points:
+    steering, concept = run.steering_examples, run.concept
+    if steering is None or not steering.dose_response:
         return None
+    points = sorted(steering.dose_response, key=lambda point: point.alpha)
     figure = new_figure(
         f"Shift of the {plotly_text(concept.positive, 40)} action's log-odds by steering strength "
         "(nats per token)",
@@ -53,28 +46,18 @@ def dose_response(steering: SteeringResults, concept: Concept) -> go.Figure | No
         "interval over situations. Grey and dashed: where 95% of control directions of equal norm "
         "lie. Dotted: what a plain instruction does instead.",
     )
-    _add_band(figure, steering.random, "random directions", GREY, fill=True)
-    _add_band(figure, steering.shuffled, "shuffled labels", COLOURS[1], fill=False)
-    x = [alpha for alpha, _ in points]
-    figure.add_scatter(
-        x=x + x[::-1],
-        y=[shift.high for _, shift in points] + [shift.low for _, shift in points[::-1]],
-        mode="lines",
-        fill="toself",
-        fillcolor=faint(POSITIVE),
-        line={"width": 0},
-        hoverinfo="skip",
-        name="95% interval",
-    )
-    figure.add_scatter(
-        x=x,
-        y=[shift.value for _, shift in points],
-        customdata=[[shift.low, shift.high] for _, shift in points],
-        mode="lines+markers",
+    _add_controls(figure, steering.random, "random directions", "rgba(127,127,127,0.2)", color=GREY)
+    _add_controls(figure, steering.shuffled, "shuffled labels", None, color=COLOURS[1], width=1)
+    x, shifts = [point.alpha for point in points], [point.shift for point in points]
+    low, high = [shift.low for shift in shifts], [shift.high for shift in shifts]
+    add_band(figure, x, high, low, "95% interval", faint(POSITIVE))
+    add_estimates(
+        figure,
+        x,
+        shifts,
+        "alpha %{x}<br>shift ",
         line={"color": POSITIVE, "width": 3},
         marker={"size": 9},
-        hovertemplate="alpha %{x}<br>shift %{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]"
-        "<extra></extra>",
         name="the direction",
     )
     figure.add_hline(
@@ -86,23 +69,16 @@ def dose_response(steering: SteeringResults, concept: Concept) -> go.Figure | No
     return figure
 
 
-def _add_band(
-    figure: go.Figure, controls: ControlSlopes, what: str, colour: str, *, fill: bool
+def _add_controls(
+    figure: go.Figure, controls: ControlSlopes, what: str, fill: str | None, **line: object
 ) -> None:
     """Where the mean shift under control directions lies."""
-    band = [(a, controls.by_alpha[a]) for a in sorted(controls.by_alpha, key=float)]
-    if not band:
-        return
-    figure.add_scatter(
-        x=[float(a) for a, _ in band] + [float(a) for a, _ in band[::-1]],
-        y=[ends.high for _, ends in band] + [ends.low for _, ends in band[::-1]],
-        mode="lines",
-        fill="toself" if fill else "none",
-        fillcolor="rgba(127,127,127,0.2)" if fill else None,
-        line={"width": 0 if fill else 1, "color": colour, "dash": "dash"},
-        hoverinfo="skip",
-        name=plotly_text(f"{number_text(controls.n)} {what}", 60),
-    )
+    if controls.by_alpha:
+        alphas = sorted(controls.by_alpha, key=float)
+        bands = [controls.by_alpha[alpha] for alpha in alphas]
+        low, high = [band.low for band in bands], [band.high for band in bands]
+        name = plotly_text(f"{number_text(controls.n)} {what}", 60)
+        add_band(figure, [float(a) for a in alphas], high, low, name, fill, dash="dash", **line)
 
 
 def _slope_finding(steering: SteeringResults) -> str:
@@ -116,11 +92,12 @@ def _slope_finding(steering: SteeringResults) -> str:
     return f"One class gap moves the log-odds by {moved} nats per token on average{beside}."
 
 
-def steering_damage(steering: SteeringResults) -> go.Figure | None:
+def steering_damage(run: RunResults) -> go.Figure | None:
     """Effect against damage: log-odds shift and repetition of each completion."""
-    examples = steering.examples
-    if not examples:
+    steering = run.steering_examples
+    if steering is None or not steering.examples:
         return None
+    examples = steering.examples
     highest = max(example.repetition for example in examples)
     figure = new_figure(
         "Texts under steering: log-odds shift and repetition of each completion",
@@ -139,12 +116,7 @@ def steering_damage(steering: SteeringResults) -> go.Figure | None:
             x=[example.shift for example in mine],
             y=[example.repetition for example in mine],
             mode="markers",
-            marker={
-                "color": COLOURS[i % len(COLOURS)],
-                "symbol": SYMBOLS[i % len(SYMBOLS)],
-                "size": 9,
-                "opacity": 0.8,
-            },
+            marker=marker(i, 9, opacity=0.8),
             text=[plotly_text(example.completion) for example in mine],
             hovertemplate="%{text}<extra>%{fullData.name}</extra>",
             name=f"alpha {signed_text(alpha)}",
@@ -153,64 +125,60 @@ def steering_damage(steering: SteeringResults) -> go.Figure | None:
     return figure
 
 
-def steering_tables(steering: SteeringResults) -> list[Table | None]:
-    """Damage by strength, the slope beside its controls, each prompt, the judge."""
-    settings = [row for row in steering.frontier if row.layer == steering.layer]
-    random, asymmetry = steering.random, steering.asymmetry
-    slopes: list[tuple[str, Value]] = [
-        ("mean slope over prompts", steering.slope),
-        ("share of prompts that move the wrong way", steering.wrong_share),
-        ("share of random directions below it", random.share_below),
-        ("p against random directions", random.p),
-        ("share of shuffled-label directions below it", steering.shuffled.share_below),
-        ("adding: slope for alpha > 0", asymmetry.adding),
-        ("removing: slope for alpha < 0", asymmetry.removing),
-        ("asymmetry: adding minus removing", asymmetry.difference),
-        ("shift by a plain instruction instead", steering.instruction.shift),
-    ]
-    judge = steering.judge
-    return [
-        table(
+def steering_tables(run: RunResults) -> Iterator[Table]:
+    """Damage by strength, the slope beside its controls, each prompt, the judge; every setting of
+    a sweep over layers."""
+    if steering := run.steering_examples:
+        settings = [row for row in steering.frontier if row.layer == steering.layer]
+        yield table(
             "steering_settings",
             "Effect and damage at the steered layer, by alpha",
-            ("alpha", *SETTING_COLUMNS),
-            ((row.alpha, *_setting(row)) for row in sorted(settings, key=lambda r: str(r.alpha))),
-        ),
-        table(
+            SETTING_HEAD,
+            (_setting(row) for row in sorted(settings, key=lambda r: str(r.alpha))),
+        )
+        yield table(
             "steering_slopes",
             "Slope of the log-odds in alpha: the direction beside its controls (nats per token)",
-            ("what", "value"),
-            [(what, value) for what, value in slopes if value is not None],
-        ),
-        table(
+            "what | value",
+            measured(_slopes(steering)),
+        )
+        yield table(
             "prompt_slopes",
             "Slope of each prompt (nats per token and alpha)",
-            ("prompt", "scenario", "slope"),
+            "prompt | scenario | slope",
             ((str(row.prompt), row.scenario_id, row.slope) for row in steering.prompt_slopes),
-        ),
-        table(
+        )
+        yield table(
             "judge",
             "The local judge on completions it has not learnt from",
-            ("measure", "value"),
-            (("accuracy", judge.accuracy), ("auroc", judge.auroc), ("spearman", judge.spearman)),
+            "measure | value",
+            measured(vars(steering.judge) if steering.judge else {}),
         )
-        if judge
-        else None,
-    ]
+    if sweep := run.steering_sweep:
+        yield table(
+            "sweep_settings",
+            "Effect and damage of every layer and alpha",
+            f"layer | {SETTING_HEAD}",
+            ((row.layer, *_setting(row)) for row in sweep.frontier),
+        )
 
 
-def sweep_table(sweep: SteeringResults) -> Table | None:
-    """Every setting of a sweep over layers."""
-    return table(
-        "sweep_settings",
-        "Effect and damage of every layer and alpha",
-        ("layer", "alpha", *SETTING_COLUMNS),
-        ((row.layer, row.alpha, *_setting(row)) for row in sweep.frontier),
-    )
+def _slopes(steering: SteeringResults) -> dict[str, Value]:
+    return {
+        "mean slope over prompts": steering.slope,
+        "share of prompts that move the wrong way": steering.wrong_share,
+        "share of random directions below it": steering.random.share_below,
+        "p against random directions": steering.random.p,
+        "share of shuffled-label directions below it": steering.shuffled.share_below,
+        "adding: slope for alpha > 0": steering.asymmetry.adding,
+        "removing: slope for alpha < 0": steering.asymmetry.removing,
+        "asymmetry: adding minus removing": steering.asymmetry.difference,
+        "shift by a plain instruction instead": steering.instruction.shift,
+    }
 
 
 def _setting(row: Setting) -> tuple[Value, ...]:
-    return (row.effect, row.loss_increase, row.accuracy, row.coherent_share)
+    return (row.alpha, row.effect, row.loss_increase, row.accuracy, row.coherent_share)
 
 
 def recommendations(steering: SteeringResults) -> list[str]:
@@ -223,10 +191,9 @@ def recommendations(steering: SteeringResults) -> list[str]:
     ]
 
 
-def side_by_side(
-    steering: SteeringResults | None, sweep: SteeringResults | None, concept: Concept
-) -> dict[str, object] | None:
+def side_by_side(run: RunResults) -> dict[str, object] | None:
     """Completions of one prompt side by side, in the order of alpha; without them the sweep's."""
+    steering, sweep = run.steering_examples, run.steering_sweep
     shown = steering or sweep
     if shown is None or not shown.examples:
         return None
@@ -243,7 +210,7 @@ def side_by_side(
                 "prompt": shortened(prompt, 4000),
                 "seed": str(seed),
                 "columns": [
-                    _column(example, concept) for example in sorted(texts, key=lambda e: e.alpha)
+                    _column(text, run.concept) for text in sorted(texts, key=lambda t: t.alpha)
                 ],
             }
             for (scenario, prompt, seed), texts in groups.items()

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from ..steering.examples import Setting, SteeringResults
-from ..types import Concept
+from .run_results import RunResults
 from .steering import ALPHA
 from .text import estimate_text, number_text, plotly_text, signed_text
 from .theme import COLOURS, DIVERGING, SYMBOLS, interval, new_figure
@@ -19,9 +19,9 @@ CROWDED = 6
 """Layers that can be drawn with intervals and labels at every point."""
 
 
-def effect_against_damage(steering: SteeringResults) -> go.Figure | None:
+def effect_against_damage(steering: SteeringResults | None) -> go.Figure | None:
     """The frontier: effect of each setting against its loss on neutral text."""
-    settings = steering.frontier
+    settings = steering.frontier if steering else ()
     if not settings:
         return None
     layers = sorted({row.layer for row in settings})
@@ -61,9 +61,10 @@ def effect_against_damage(steering: SteeringResults) -> go.Figure | None:
     return figure
 
 
-def effect_by_layer(sweep: SteeringResults, concept: Concept) -> go.Figure | None:
+def effect_by_layer(run: RunResults) -> go.Figure | None:
     """Which layer, which strength: the effect of every setting, and where it costs too much."""
-    if not sweep.frontier:
+    sweep, concept = run.steering_sweep, run.concept
+    if sweep is None or not sweep.frontier:
         return None
     at = {(row.layer, row.alpha): row for row in sweep.frontier}
     layers, alphas = sorted({k for k, _ in at}), sorted({a for _, a in at})

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ..results import RunSummary
 from ..types import Estimate
-from .text import Value, number_text, shortened, value_text
+from .text import Value, number_text, shortened, value_text, words
 
-__all__ = ["Cell", "Table", "criteria", "facts", "table"]
+__all__ = ["Cell", "Table", "criteria", "facts", "measured", "table"]
 
 STATUS = {True: ("met", "met"), False: ("not met", "missed"), None: ("not measured", "unknown")}
 ROW_LIMIT = 1000
@@ -47,29 +47,30 @@ class Table:
         return [any(row[i].sort is not None for row in self.rows) for i in range(len(self.columns))]
 
 
-def table(
-    name: str, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Value]]
-) -> Table | None:
-    """A table, or None without rows; beyond ``ROW_LIMIT`` rows it says how many are left off."""
-    listed = list(rows)
-    if not listed:
-        return None
-    left = len(listed) - ROW_LIMIT
+def table(name: str, caption: str, head: str, rows: Iterable[Sequence[Value]]) -> Table:
+    """A table under a head such as ``layer | AUROC``; it says how many rows are left off beyond
+    ``ROW_LIMIT``."""
+    cells = [[Cell.of(value) for value in row] for row in rows]
+    left = len(cells) - ROW_LIMIT
     note = f"{left:,} more rows are in the run's folder." if left > 0 else ""
-    cells = [[Cell.of(value) for value in row] for row in listed[:ROW_LIMIT]]
-    return Table(name, caption, columns, cells, note)
+    return Table(name, caption, tuple(head.split(" | ")), cells[:ROW_LIMIT], note)
+
+
+def measured(values: Mapping[str, Value]) -> list[tuple[str, Value]]:
+    """The rows of a table that names each value, without those that were not measured."""
+    return [(words(name), value) for name, value in values.items() if value is not None]
 
 
 def criteria(summary: RunSummary | None) -> list[dict[str, str]]:
-    """The criteria with their state in words: met, not met or not measured."""
+    """The criteria, each with its verdict in words: met, not met or not measured."""
     return [
         {
             "level": shortened(criterion.level, 40),
-            "name": shortened(criterion.name, 300),
+            "claim": shortened(criterion.name, 300),
             "value": number_text(criterion.value),
-            "state": STATUS[criterion.met][0],
+            "verdict": STATUS[criterion.met][0],
             "css": STATUS[criterion.met][1],
-            "detail": shortened(criterion.detail, 1000),
+            "because": shortened(criterion.detail, 1000),
         }
         for criterion in (summary.criteria if summary else ())
     ]

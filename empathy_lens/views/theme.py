@@ -17,14 +17,23 @@ from .text import plotly_text, shortened
 __all__ = [
     "COLOURS",
     "DIVERGING",
+    "DOTTED",
     "GREY",
     "NEGATIVE",
     "POSITIVE",
-    "SYMBOLS",
     "Dot",
+    "add_band",
+    "add_curve",
+    "add_estimates",
+    "auroc_dots",
+    "colour_of",
     "dots",
     "faint",
+    "interval",
+    "layer_axis",
+    "marker",
     "new_figure",
+    "rgb",
 ]
 
 POSITIVE = "#0072B2"
@@ -33,6 +42,10 @@ GREY = "#7F7F7F"
 DIVERGING = ((0.0, NEGATIVE), (0.5, "#F4F4F4"), (1.0, POSITIVE))
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 SYMBOLS = ("circle", "triangle-down", "square", "triangle-up", "cross", "diamond")
+DOTTED = {"color": GREY, "dash": "dot", "width": 1}
+"""The line at the value that says nothing."""
+
+Numbers = Sequence[float | int | None]
 
 _INK = "#767676"
 _GRID = "rgba(127,127,127,0.25)"
@@ -101,53 +114,95 @@ def new_figure(
     return figure
 
 
+def add_estimates(
+    figure: go.Figure, x: Numbers, estimates: Sequence[Estimate], at: str, **look: object
+) -> None:
+    """A line through estimates; what hovers says ``at`` and each interval."""
+    figure.add_scatter(
+        x=x,
+        y=[e.value for e in estimates],
+        customdata=[[e.low, e.high] for e in estimates],
+        mode="lines+markers",
+        hovertemplate=f"{at}%{{y:.3f}} [%{{customdata[0]:.3f}}, %{{customdata[1]:.3f}}]"
+        "<extra></extra>",
+        **look,
+    )
+
+
+def add_band(
+    figure: go.Figure,
+    x: Numbers,
+    there: Numbers,
+    back: Numbers,
+    name: str,
+    fill: str | None,
+    **line: object,
+) -> None:
+    """What lies between two curves over ``x``: filled in a colour, or outlined without one."""
+    figure.add_scatter(
+        x=[*x, *reversed(x)],
+        y=[*there, *reversed(back)],
+        mode="lines",
+        fill="toself" if fill else "none",
+        fillcolor=fill,
+        line={"width": 0, **line},
+        hoverinfo="skip",
+        name=name,
+    )
+
+
 def dots(
     title: str,
     x: str,
     rows: Sequence[Dot],
     *,
-    note: str = "",
-    finding: str = "",
-    chance: float | None = None,
-    span: tuple[float, float] | None = None,
-) -> go.Figure:
-    """One row each: a dot with its interval, first row on top.
+    note: str,
+    finding: str,
+    chance: float,
+    span: tuple[float, float],
+) -> go.Figure | None:
+    """One row each: a dot with its interval, first row on top; None without rows.
 
     ``span`` is the part of the axis that is always shown, so that figures of one quantity can
     be compared by eye.
     """
+    if not rows:
+        return None
     height = 150 + 40 * len(rows)
     figure = new_figure(title, x, "", height=height, note=note, finding=finding)
-    ticks = list(range(len(rows)))
     for colour in dict.fromkeys(row.colour for row in rows):
         mine = [(i, row) for i, row in enumerate(rows) if row.colour == colour]
+        symbol = SYMBOLS[COLOURS.index(colour)] if colour in COLOURS else "circle-open"
         figure.add_scatter(
             x=[row.value for _, row in mine],
             y=[i for i, _ in mine],
             error_x=interval([row for _, row in mine]),
             mode="markers",
-            marker={"color": colour, "size": 10, "symbol": symbol_of(colour)},
+            marker={"color": colour, "size": 10, "symbol": symbol},
             text=[plotly_text(row.name) for _, row in mine],
             customdata=[[row.low, row.high] for _, row in mine],
             hovertemplate="%{text}<br>%{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]"
             "<extra></extra>",
             showlegend=False,
         )
-    ends = [v for row in rows for v in (row.value, row.low, row.high)]
-    ends += [] if chance is None else [chance]
-    ends += span or ()
-    margin = 0.04 * (max(ends) - min(ends)) or 0.05
+    ends = [chance, *span, *(v for row in rows for v in (row.value, row.low, row.high))]
+    margin = 0.04 * (max(ends) - min(ends))
     figure.update_xaxes(range=[min(ends) - margin, max(ends) + margin], zeroline=False)
-    if chance is not None:
-        figure.add_vline(x=chance, line={"color": GREY, "dash": "dot", "width": 1})
+    figure.add_vline(x=chance, line=DOTTED)
     figure.update_yaxes(
-        tickvals=ticks,
+        tickvals=list(range(len(rows))),
         ticktext=[plotly_text(row.name, limit=60, width=28) for row in rows],
         range=[len(rows) - 0.4, -0.6],
         showgrid=False,
         zeroline=False,
     )
     return figure
+
+
+def auroc_dots(title: str, rows: Sequence[Dot], finding: str, note: str) -> go.Figure | None:
+    """One row for each AUROC."""
+    what = "AUROC (0.5 = chance)"
+    return dots(title, what, rows, finding=finding, note=note, chance=0.5, span=(0.4, 1.0))
 
 
 def interval(estimates: Sequence[Estimate | Dot]) -> dict[str, object]:
@@ -173,6 +228,27 @@ def faint(colour: str) -> str:
     return f"rgba({red},{green},{blue},0.18)"
 
 
-def symbol_of(colour: str) -> str:
-    """A marker shape that goes with the colour, so that colour never carries meaning alone."""
-    return SYMBOLS[COLOURS.index(colour)] if colour in COLOURS else "circle-open"
+def colour_of(i: int) -> str:
+    """The colour of the i-th curve or group."""
+    return COLOURS[i % len(COLOURS)]
+
+
+def marker(i: int, size: int, **more: object) -> dict[str, object]:
+    """The marks of the i-th curve or group, so that colour never carries meaning alone."""
+    return {"color": colour_of(i), "symbol": SYMBOLS[i % len(SYMBOLS)], "size": size, **more}
+
+
+def add_curve(figure: go.Figure, i: int, x: Numbers, y: Numbers, **look: object) -> None:
+    """The i-th of several curves."""
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines+markers",
+        line={"color": colour_of(i), "width": 2},
+        **look,
+    )
+
+
+def layer_axis(n_layers: int, **more: object) -> dict[str, object]:
+    """An axis of layers, with at most twelve of them numbered."""
+    return {"dtick": max(1, -(-n_layers // 12)), **more, "zeroline": False}
