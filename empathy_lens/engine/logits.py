@@ -158,13 +158,12 @@ def early_residual(
     device = model_device(model)
     with torch.no_grad():
         # HookedTransformer keeps the mask of earlier positions in its cache.
-        residual = model(
+        return model(
             tokens.to(device),
             attention_mask=attention_mask[:, -tokens.shape[1] :].to(device),
             past_kv_cache=cache,
             stop_at_layer=layer + 1,
         )
-    return cast(Tensor, residual)
 
 
 def resumed_residual(
@@ -183,14 +182,13 @@ def resumed_residual(
     last = model.cfg.n_layers - 1
     mask = None if attention_mask is None else attention_mask.to(residual.device)
     with torch.no_grad():
-        out = model(
+        return model(
             residual,
             start_at_layer=layer + 1,
             stop_at_layer=(last if stop is None else stop) + 1,
             attention_mask=mask,
             past_kv_cache=cache,
         )
-    return cast(Tensor, out)
 
 
 def unembed(

@@ -165,7 +165,7 @@ def _run(
         stack.enter_context(computing_in(settings.precision))
         if settings.fused:
             stack.enter_context(fused_blocks(model))
-        stack.enter_context(model.hooks(fwd_hooks=list(hooks)))
+        stack.enter_context(model.hooks(fwd_hooks=hooks))
         model.run_with_cache(
             tokens.to(model_device(model)),
             names_filter=lambda name: False,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..directions import check_same_model
 from ..errors import InputError, NonFiniteError
-from ..models import Tokenizer, model_card, model_device
-from ..types import Concept, Direction, HookedModel, Optionally, Site
+from ..models import model_card, model_device
+from ..types import Concept, Decoder, Direction, HookedModel, Optionally, Site
 from .logits import is_finite, resid_post_cache, resolve_layers
 from .tokens import encode
 
@@ -171,7 +171,7 @@ def token_projections(
     )
 
 
-def shown_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, ...]:
+def shown_tokens(tokenizer: Decoder, ids: Sequence[int]) -> tuple[str, ...]:
     """Each token's own piece of the decoded text, so that joining them gives the text back.
 
     Decoded step by step over a short window: only so do byte-level fragments become characters

@@ -27,7 +27,6 @@ from .contrasts import (
     ContrastCosine,
     Cosines,
     direction_cosines,
-    judge_contrasts,
     layer_cosines,
 )
 from .gather import evidence_card
@@ -41,7 +40,6 @@ from .rubric import (
     RubricPrediction,
     RubricResult,
     ScenarioPrediction,
-    WordJudge,
     judge_quality,
     predict_rubric,
     word_judge,
@@ -51,12 +49,11 @@ from .selection import (
     EstimatorRow,
     Selection,
     agreement,
-    compare_estimators,
     nested_auroc,
     select_configuration,
     stability,
 )
-from .transfer import HardPairs, LeftOut, MaskedPairs, judge_hard_pairs, leave_one_out
+from .transfer import HardPairs, LeftOut, MaskedPairs
 from .validation import (
     HeldOutProjection,
     LayerResult,
@@ -105,20 +102,15 @@ __all__ = [
     "StudyData",
     "ValidationResult",
     "Verdict",
-    "WordJudge",
     "ablate_words",
     "above",
     "agreement",
-    "compare_estimators",
     "direction_cosines",
     "evidence_card",
     "judge_claims",
-    "judge_contrasts",
-    "judge_hard_pairs",
     "judge_quality",
     "label_swap_null",
     "layer_cosines",
-    "leave_one_out",
     "load_embedding",
     "naive_bayes",
     "nested_auroc",

@@ -19,20 +19,23 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..errors import DegenerateDataError, InputError, ModelError
 from ..files import sha256_file
 from ..stats import auroc
-from ..types import ContrastivePair
+from ..types import ContrastivePair, Tokenizer
 
 __all__ = [
     "BASELINES",
@@ -41,8 +44,8 @@ __all__ = [
     "Baseline",
     "Embed",
     "EmbeddingModel",
+    "Pairs",
     "ablate_words",
-    "embed_texts",
     "load_embedding",
     "naive_bayes",
     "sentence_embedding",
@@ -56,7 +59,7 @@ __all__ = [
 
 Pairs = Sequence[ContrastivePair]
 Baseline = Callable[[Pairs, Pairs], Float[np.ndarray, "item"]]
-Embed = Callable[[Sequence[str]], Any]
+Embed = Callable[[Sequence[str]], ArrayLike]
 """Texts to an array of shape ``text dimension``; bring your own sentence-embedding model."""
 
 LENGTH = "length"
@@ -68,8 +71,7 @@ def naive_bayes(train: Pairs, test: Pairs) -> Float[np.ndarray, "item"]:
     Log-odds and not probabilities: those round to 0 and 1 on long texts and become ties.
     Raises DegenerateDataError where the train texts hold no words.
     """
-    words = CountVectorizer()
-    model = MultinomialNB().fit(_fit_words(words, train), text_labels(train))
+    words, model = _reader(CountVectorizer(), MultinomialNB(), train)
     return _log_odds(model.predict_joint_log_proba(words.transform(texts(test))))
 
 
@@ -78,9 +80,8 @@ def tfidf_logistic(train: Pairs, test: Pairs) -> Float[np.ndarray, "item"]:
 
     Raises DegenerateDataError where the train texts hold no words.
     """
-    words = TfidfVectorizer()
-    model = LogisticRegression(max_iter=1000).fit(_fit_words(words, train), text_labels(train))
-    return np.asarray(model.decision_function(words.transform(texts(test))), dtype=np.float64)
+    reader = _reader(TfidfVectorizer(), LogisticRegression(max_iter=1000), train)
+    return np.asarray(reader.decision_function(texts(test)), dtype=np.float64)
 
 
 def text_length(train: Pairs, test: Pairs) -> Float[np.ndarray, "item"]:
@@ -94,11 +95,9 @@ def sentence_embedding(train: Pairs, test: Pairs, embed: Embed) -> Float[np.ndar
 
     Raises InputError where ``embed`` does not give one finite vector a text.
     """
-    scaler = StandardScaler()
-    x_train = scaler.fit_transform(_embedded(train, embed))
-    x_test = scaler.transform(_embedded(test, embed))
-    model = LogisticRegression(max_iter=1000).fit(x_train, text_labels(train))
-    return np.asarray(model.decision_function(x_test), dtype=np.float64)
+    reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    reader.fit(_embedded(train, embed), text_labels(train))
+    return np.asarray(reader.decision_function(_embedded(test, embed)), dtype=np.float64)
 
 
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
@@ -108,10 +107,9 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
 
 def word_baselines(embed: Embed | None = None) -> dict[str, Baseline]:
     """The baselines by name, with ``sentence_embedding`` where an embedding is given."""
-    extra = (
-        {} if embed is None else {"sentence_embedding": partial(sentence_embedding, embed=embed)}
-    )
-    return {**BASELINES, **extra}
+    if embed is None:
+        return dict(BASELINES)
+    return {**BASELINES, "sentence_embedding": partial(sentence_embedding, embed=embed)}
 
 
 def telling_words(train: Pairs, n_words: int) -> dict[str, float]:
@@ -122,8 +120,7 @@ def telling_words(train: Pairs, n_words: int) -> dict[str, float]:
     """
     if n_words < 0:
         raise InputError(f"n_words: expected 0 or more, got {n_words}")
-    words = CountVectorizer()
-    model = MultinomialNB().fit(_fit_words(words, train), text_labels(train))
+    words, model = _reader(CountVectorizer(), MultinomialNB(), train)
     log_odds = dict(
         zip(words.get_feature_names_out(), _log_odds(model.feature_log_prob_.T), strict=True)
     )
@@ -163,9 +160,10 @@ def text_labels(pairs: Pairs) -> Bool[np.ndarray, "item"]:
     return np.tile([True, False], len(pairs))
 
 
-def _fit_words(vectorizer: CountVectorizer, train: Pairs) -> Any:
+def _reader(words: CountVectorizer, classifier: BaseEstimator, train: Pairs) -> Pipeline:
+    """The classifier on counted or weighted words, both fitted on the train texts."""
     try:
-        return vectorizer.fit_transform(texts(train))
+        return make_pipeline(words, classifier).fit(texts(train), text_labels(train))
     except ValueError as error:
         raise DegenerateDataError(
             f"a bag of words needs train texts with words of two letters or more: {error}"
@@ -232,16 +230,16 @@ def load_embedding(name: str) -> Embed | None:
     if name not in EMBEDDINGS:
         known = ", ".join(["none", *EMBEDDINGS])
         raise InputError(f"embedding: expected one of {known}, got {name!r}")
-    folder = _checked_folder(EMBEDDINGS[name])
-    loaded = cache(partial(_load, folder))
-    return lambda texts: embed_texts(*loaded(), texts, EMBEDDINGS[name].max_tokens)
+    embedding = EMBEDDINGS[name]
+    return partial(_embed_texts, _checked_folder(embedding), embedding.max_tokens)
 
 
-def embed_texts(
-    tokenizer: Any, model: Any, texts: Sequence[str], max_tokens: int
+def _embed_texts(
+    folder: Path, max_tokens: int, texts: Sequence[str]
 ) -> Float[np.ndarray, "text dimension"]:
     """Unit vectors: the mean of the last hidden states over a text's tokens (Reimers & Gurevych
     2019, sec. 3), on the CPU in float32."""
+    tokenizer, model = _tokenizer_and_model(folder)
     vectors = []
     for start in range(0, len(texts), BATCH):
         tokens = tokenizer(
@@ -258,8 +256,9 @@ def embed_texts(
     return torch.nn.functional.normalize(torch.cat(vectors), dim=1).numpy()
 
 
-def _load(folder: Path) -> tuple[Any, Any]:
-    """Tokenizer and model. Several baselines read with them, so they are loaded once."""
+@cache
+def _tokenizer_and_model(folder: Path) -> tuple[Tokenizer, torch.nn.Module]:
+    """Loaded once, since several baselines read with them."""
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -14,29 +14,14 @@ from pydantic import JsonValue
 
 from ..types import Estimate
 from .contrasts import Contrast
+from .measure import Figures
 from .nulls import NullDistribution
 from .selection import EstimatorRow, Selection
 from .transfer import HardPairs, MaskedPairs
 
-__all__ = [
-    "ALPHA",
-    "CHANCE",
-    "Evidence",
-    "Headline",
-    "Nulls",
-    "Ruling",
-    "Verdict",
-    "above",
-    "few",
-    "named_n",
-    "p_text",
-    "significant",
-    "unknown",
-    "weakest",
-]
+__all__ = ["Evidence", "Headline", "Nulls", "Ruling", "Verdict", "above"]
 
 Ruling = Literal["supported", "not supported", "cannot tell"]
-Figures = Mapping[str, Estimate | None]
 
 
 @dataclass(frozen=True)
@@ -124,6 +109,24 @@ class Evidence:
         )
 
 
+@dataclass(frozen=True)
+class RandomShare:
+    """How many random directions were steered, and the share that moved texts less than ours."""
+
+    n: int
+    share_below: float | None = None
+
+
+@dataclass(frozen=True)
+class SteeringOutcome:
+    """What the rule reads of ``steering_examples.json``."""
+
+    successes: int
+    out_of: int
+    random: RandomShare | None = None
+    rule: str = ""
+
+
 CHANCE = 0.5
 ALPHA = 0.05
 FEW = 30
@@ -166,6 +169,16 @@ def few(n: int) -> str:
 
 def p_text(p: float | None) -> str:
     return f"p = {'not computed' if p is None else f'{p:.3g}'}"
+
+
+def beside(baselines: Figures, gains: Figures) -> str:
+    """Each word baseline, and how much better the probe is."""
+    compared = (
+        f"{name} {one.value:.3f} (difference {gains.get(name) or 'not computed'})"
+        for name, one in baselines.items()
+        if one is not None
+    )
+    return ", ".join(compared) or "not computed"
 
 
 def unknown(claim: str, e: Evidence, *parts: str) -> Verdict:

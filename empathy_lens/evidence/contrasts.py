@@ -16,9 +16,8 @@ from torch import Tensor
 
 from .. import stats
 from ..directions import sides
-from ..errors import DegenerateDataError
 from ..types import Activations, Direction, Estimate
-from .measure import Attempts, Draws, auroc_gain, fit, group_auroc, probe_scores, swap_p
+from .measure import Attempts, ItemScores, fit, probe_scores, swap_p
 
 __all__ = [
     "Contrast",
@@ -27,7 +26,6 @@ __all__ = [
     "direction_cosines",
     "judge_contrasts",
     "layer_cosines",
-    "shuffled_cosine",
 ]
 
 N_FLIPS = 1000
@@ -61,88 +59,54 @@ def judge_contrasts(
     train: Activations,
     test: Activations,
     *,
-    draws: Draws,
     attempt: Attempts,
 ) -> dict[str, Contrast]:
     """Every contrast set against the direction; reasons for missing figures go to ``attempt``."""
     rows, p_values = {}, {}
     for name, items in contrasts.items():
-        label = f"contrasts: {name}"
-        values = attempt(label, probe_scores, direction, items)
-        rows[name] = _judge_contrast(
-            direction,
-            items,
-            values,
-            train,
-            test,
-            label=label,
-            draws=draws,
-            attempt=attempt,
-        )
-        if values is not None and rows[name].auroc is not None:
-            p_values[name] = swap_p(values, items, draws, alternative="two-sided").p[0]
-    if not p_values:
-        return rows
-    corrected = stats.holm(list(p_values.values())).tolist()
-    return rows | {
-        name: replace(rows[name], p_holm=p) for name, p in zip(p_values, corrected, strict=True)
-    }
+        part = f"contrasts: {name}"
+        values = attempt(part, probe_scores, direction, items)
+        auroc = attempt.auroc(part, values, items)
+        rows[name] = _beside_own(direction, items, auroc, train, test, part, attempt)
+        if values is not None and auroc is not None:
+            p_values[name] = swap_p(values, items, attempt.draws, alternative="two-sided").p[0]
+    if p_values:
+        corrected = stats.holm(list(p_values.values())).tolist()
+        for name, p in zip(p_values, corrected, strict=True):
+            rows[name] = replace(rows[name], p_holm=p)
+    return rows
 
 
-def _judge_contrast(
+def _beside_own(
     direction: Direction,
     contrast: Activations,
-    values: Float[np.ndarray, "item"] | None,
+    auroc: Estimate | None,
     train: Activations,
     test: Activations,
-    *,
-    label: str,
-    draws: Draws,
+    part: str,
     attempt: Attempts,
 ) -> Contrast:
-    auroc = None
-    if values is not None:
-        auroc = attempt(label, group_auroc, values, contrast, draws)
-    layer = direction.site.layer
-    other = attempt(f"{label} (own direction)", fit, contrast, layer, "mean_difference")
-    if other is None:
+    """``auroc`` with what the contrast's own direction shows; ``p_holm`` is None as yet."""
+    own_part = f"{part} (own direction)"
+    theirs = attempt(own_part, fit, contrast, direction.site.layer, "mean_difference")
+    if theirs is None:
         return Contrast(auroc, None, None, None, None, None)
-    own = attempt(f"{label} (own direction)", _oriented_scores, other, train, test)
-    ours = attempt(label, probe_scores, direction, test)
-    own_auroc = gain = None
-    if own is not None:
-        own_auroc = attempt(label, group_auroc, own, test, draws)
-    if own is not None and ours is not None:
-        gain = attempt(label, auroc_gain, ours, own, test, draws)
+    own = attempt(own_part, _oriented_scores, theirs, train, test)
+    ours = attempt(part, probe_scores, direction, test)
+    cosine = _cosine(direction, theirs, contrast, attempt.draws.seed)
     return Contrast(
         auroc=auroc,
         p_holm=None,
-        cosine=float(other.vector @ direction.vector),
-        cosine_p95=shuffled_cosine(contrast, direction, draws.seed),
-        own_direction=own_auroc,
-        gain=gain,
+        cosine=cosine.cosine,
+        cosine_p95=cosine.shuffled_p95,
+        own_direction=attempt.auroc(part, own, test),
+        gain=attempt.gain(part, ours, own, test),
     )
 
 
-def _oriented_scores(
-    other: Direction, train: Activations, test: Activations
-) -> Float[np.ndarray, "item"]:
-    if train.labels.all() or not train.labels.any():
-        raise DegenerateDataError("the train pairs lack a class to orient by")
+def _oriented_scores(other: Direction, train: Activations, test: Activations) -> ItemScores:
     agrees = stats.auroc(probe_scores(other, train), train.labels.numpy()) >= 0.5
     return probe_scores(other, test) * (1.0 if agrees else -1.0)
-
-
-def shuffled_cosine(contrast: Activations, direction: Direction, seed: int) -> float:
-    """95% quantile of |cosine| between ours and the contrast's with random signs of its pairs."""
-    positive, negative = sides(contrast, direction.site.layer)
-    differences: Float[Tensor, "pair d_model"] = (positive - negative).double()
-    rng = np.random.default_rng(seed)
-    signs = torch.from_numpy(rng.choice((-1.0, 1.0), size=(N_FLIPS, len(differences))))
-    vectors = signs @ differences
-    norms = vectors.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
-    cosines = (vectors @ direction.vector.double()) / norms
-    return float(cosines.abs().quantile(0.95))
 
 
 def layer_cosines(directions: Mapping[int, Direction]) -> Float[Tensor, "layer layer"]:
@@ -190,10 +154,21 @@ def direction_cosines(
 
 
 def _with_contrast(direction: Direction, contrast: Activations, seed: int) -> ContrastCosine | None:
-    try:
-        theirs = fit(contrast, direction.site.layer, "mean_difference")
-    except DegenerateDataError:
-        return None
+    theirs = Attempts()("cosine", fit, contrast, direction.site.layer, "mean_difference")
+    return None if theirs is None else _cosine(direction, theirs, contrast, seed)
+
+
+def _cosine(
+    direction: Direction, theirs: Direction, contrast: Activations, seed: int
+) -> ContrastCosine:
+    """Of our direction with the contrast's, and with it under random signs of its pairs."""
+    positive, negative = sides(contrast, direction.site.layer)
+    differences: Float[Tensor, "pair d_model"] = (positive - negative).double()
+    rng = np.random.default_rng(seed)
+    signs = torch.from_numpy(rng.choice((-1.0, 1.0), size=(N_FLIPS, len(differences))))
+    vectors = signs @ differences
+    norms = vectors.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
+    shuffled = (vectors @ direction.vector.double()) / norms
     return ContrastCosine(
-        float(theirs.vector @ direction.vector), shuffled_cosine(contrast, direction, seed)
+        float(theirs.vector @ direction.vector), float(shuffled.abs().quantile(0.95))
     )

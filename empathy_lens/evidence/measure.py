@@ -18,33 +18,21 @@ from pydantic import JsonValue
 from .. import stats
 from ..directions import Estimator, fit_direction
 from ..errors import DegenerateDataError, InputError, NonFiniteError
-from ..types import Activations, ContrastivePair, Direction, Estimate
+from ..types import Activations, Direction, Estimate
+from .baselines import Baseline, Pairs
 from .validation import LayerSelection, scores, select_layer
 
-__all__ = [
-    "DRAWS",
-    "MIN_SITUATIONS",
-    "NO_BEHAVIOUR",
-    "Attempts",
-    "Behaviour",
-    "Draws",
-    "Pairs",
-    "StudyData",
-    "auroc_gain",
-    "check_finite",
-    "choose_layer",
-    "fit",
-    "group_auroc",
-    "in_item_order",
-    "probe_scores",
-    "swap_p",
-]
+__all__ = ["Attempts", "Behaviour", "Draws", "StudyData"]
 
 MIN_SITUATIONS = 6
 """Fewer independent situations give no figure: a bootstrap of five has 126 outcomes in all, and
 its interval would look far surer than five situations are."""
 
-Pairs = Sequence[ContrastivePair]
+ItemScores = Float[np.ndarray, "item"]
+WordScores = Mapping[str, ItemScores]
+"""Scores of the same items by each word baseline."""
+Figures = Mapping[str, Estimate | None]
+"""Figures by name, None where the data cannot support one."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -80,8 +68,12 @@ DRAWS = Draws()
 
 @dataclass(frozen=True)
 class Attempts:
-    """Measures, and keeps for each part that the data cannot support the reason why not."""
+    """Measures with ``draws``, and keeps for each part that the data cannot support the reason.
 
+    The methods give None where the scores that they need are None: what is missing was said then.
+    """
+
+    draws: Draws = DRAWS
     reasons: dict[str, str] = field(default_factory=dict)
 
     def __call__(
@@ -93,6 +85,51 @@ class Attempts:
         except DegenerateDataError as error:
             self.reasons[part] = str(error)
             return None
+
+    def auroc(self, part: str, values: ItemScores | None, items: Activations) -> Estimate | None:
+        """:func:`group_auroc` of the scores."""
+        return None if values is None else self(part, group_auroc, values, items, self.draws)
+
+    def gain(
+        self, part: str, values: ItemScores | None, others: ItemScores | None, items: Activations
+    ) -> Estimate | None:
+        """AUROC of ``values`` minus that of ``others`` on the same items and resamples."""
+        if values is None or others is None:
+            return None
+        return self(part, _auroc_gain, values, others, items, self.draws)
+
+    def aurocs(self, part: str, words: WordScores, items: Activations) -> Figures:
+        """AUROC of each word baseline."""
+        return {name: self.auroc(f"{part}: {name}", one, items) for name, one in words.items()}
+
+    def gains(
+        self, part: str, values: ItemScores | None, words: WordScores, items: Activations
+    ) -> Figures:
+        """:meth:`gain` over each word baseline; empty without scores."""
+        if values is None:
+            return {}
+        return {
+            name: self.gain(f"{part}: {name}", values, one, items) for name, one in words.items()
+        }
+
+    def words(
+        self,
+        part: str,
+        readers: Mapping[str, Baseline],
+        train_pairs: Pairs,
+        pairs: Pairs,
+        items: Activations,
+    ) -> WordScores:
+        """Scores of each word baseline in the order of the items; those that fail are left out."""
+        by_reader = {
+            name: self(f"{part}: {name}", reader, train_pairs, pairs)
+            for name, reader in readers.items()
+        }
+        return {
+            name: in_item_order(scored, pairs, items, part)
+            for name, scored in by_reader.items()
+            if scored is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -162,11 +199,8 @@ def check_finite(activations: Activations, name: str) -> None:
 
 
 def in_item_order(
-    pair_scores: Float[np.ndarray, "text"],
-    pairs: Sequence[ContrastivePair],
-    activations: Activations,
-    name: str,
-) -> Float[np.ndarray, "item"]:
+    pair_scores: Float[np.ndarray, "text"], pairs: Pairs, activations: Activations, name: str
+) -> ItemScores:
     """Scores of texts (positive before negative, pair by pair) in the activations' order.
 
     Raises InputError where activations and pairs are not of the same texts.
@@ -213,7 +247,7 @@ def choose_layer(
         raise DegenerateDataError(f"cross-validation failed: {error}") from error
 
 
-def probe_scores(direction: Direction, activations: Activations) -> Float[np.ndarray, "item"]:
+def probe_scores(direction: Direction, activations: Activations) -> ItemScores:
     """Scores along the direction; DegenerateDataError where all texts have equal activations.
 
     Equal rows are caught before projecting: rounding would break their tie at random.
@@ -224,7 +258,7 @@ def probe_scores(direction: Direction, activations: Activations) -> Float[np.nda
     return scores(direction, activations)
 
 
-def group_auroc(values: Float[np.ndarray, "item"], items: Activations, draws: Draws) -> Estimate:
+def group_auroc(values: ItemScores, items: Activations, draws: Draws) -> Estimate:
     """AUROC over the items, resampled by situation within scenarios as far as those allow.
 
     Raises DegenerateDataError for one class, constant scores or too few situations.
@@ -233,13 +267,9 @@ def group_auroc(values: Float[np.ndarray, "item"], items: Activations, draws: Dr
     return cast(Estimate, stats.auroc_estimate(values, labels, draws.design(items)))
 
 
-def auroc_gain(
-    values: Float[np.ndarray, "item"],
-    others: Float[np.ndarray, "item"],
-    items: Activations,
-    draws: Draws,
+def _auroc_gain(
+    values: ItemScores, others: ItemScores, items: Activations, draws: Draws
 ) -> Estimate:
-    """AUROC of ``values`` minus that of ``others`` on the same items and resamples."""
     return stats.auroc_difference(values, others, items.labels.numpy(), draws.design(items))
 
 

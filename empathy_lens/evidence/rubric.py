@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import JsonValue
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 
 from .. import stats
 from ..errors import DegenerateDataError, InputError
-from ..stats import Design, Exchange, accuracy_estimate, auroc_estimate, spearman
 from ..types import ContrastivePair, Estimate, RubricCompletion
+from .baselines import text_labels, texts
+from .measure import Attempts
 
 __all__ = [
     "EiaCorrelation",
@@ -29,7 +31,6 @@ __all__ = [
     "RubricPrediction",
     "RubricResult",
     "ScenarioPrediction",
-    "WordJudge",
     "judge_quality",
     "predict_rubric",
     "word_judge",
@@ -105,26 +106,21 @@ def predict_rubric(
     if len(scores) != len(completions):
         raise InputError(f"expected a score for each of {len(completions)} completions")
     rubric = np.array([c.score for c in completions], dtype=np.float64)
-    groups = [c.group for c in completions]
     scenario_ids = [c.scenario_id for c in completions]
-    exchange: Exchange = "within" if len(set(groups)) < len(groups) else "groups"
-    design = stats.Design.within(groups, scenario_ids, seed=seed, n_resamples=n_resamples)
-    extreme = rubric != 1
-    kept = [c for c, keep in zip(completions, extreme, strict=True) if keep]
+    design = _design(completions, seed, n_resamples)
+    shared = len(set(design.groups)) < len(completions)
+    exchange: stats.Exchange = "within" if shared else "groups"
+    ends, of_ends = _ends(completions, seed, n_resamples)
+    length = np.array([len(c.text.split()) for c in completions], dtype=np.float64)
+    given = np.column_stack([length, stats.dummies(scenario_ids)])
     return RubricPrediction(
         pearson=stats.pearson(scores, rubric, design, exchange=exchange),
         spearman=stats.spearman(scores, rubric, design, exchange=exchange),
         kendall=stats.kendall(scores, rubric, design, exchange=exchange),
-        partial=_given_length_and_scenario(scores, rubric, completions, design, exchange),
-        binary_accuracy=stats.accuracy_estimate(
-            (scores[extreme] > 0) == (rubric[extreme] == 2),
-            stats.Design.within(
-                [c.group for c in kept],
-                [c.scenario_id for c in kept],
-                seed=seed,
-                n_resamples=n_resamples,
-            ),
+        partial=Attempts()(
+            "partial", stats.partial_correlation, scores, rubric, given, design, exchange=exchange
         ),
+        binary_accuracy=stats.accuracy_estimate((scores[ends] > 0) == (rubric[ends] == 2), of_ends),
         per_scenario={
             scenario_id: _scenario(
                 np.array([s == scenario_id for s in scenario_ids]), scores, rubric, design, exchange
@@ -134,19 +130,18 @@ def predict_rubric(
     )
 
 
-def _given_length_and_scenario(
-    scores: Float[np.ndarray, "item"],
-    rubric: Float[np.ndarray, "item"],
-    completions: Sequence[RubricCompletion],
-    design: stats.Design,
-    exchange: Exchange,
-) -> Estimate | None:
-    length = np.array([len(c.text.split()) for c in completions], dtype=np.float64)
-    given = np.column_stack([length, stats.dummies([c.scenario_id for c in completions])])
-    try:
-        return stats.partial_correlation(scores, rubric, given, design, exchange=exchange)
-    except DegenerateDataError:
-        return None
+def _design(completions: Sequence[RubricCompletion], seed: int, n_resamples: int) -> stats.Design:
+    """Situations within scenarios."""
+    groups, scenarios = [c.group for c in completions], [c.scenario_id for c in completions]
+    return stats.Design.within(groups, scenarios, seed=seed, n_resamples=n_resamples)
+
+
+def _ends(
+    completions: Sequence[RubricCompletion], seed: int, n_resamples: int
+) -> tuple[Bool[np.ndarray, "item"], stats.Design]:
+    """Which completions have score 0 or 2, and how these are resampled."""
+    kept = [c for c in completions if c.score != 1]
+    return np.array([c.score != 1 for c in completions]), _design(kept, seed, n_resamples)
 
 
 def _scenario(
@@ -154,56 +149,44 @@ def _scenario(
     scores: Float[np.ndarray, "item"],
     rubric: Float[np.ndarray, "item"],
     design: stats.Design,
-    exchange: Exchange,
+    exchange: stats.Exchange,
 ) -> ScenarioPrediction:
     x, y = scores[inside], rubric[inside]
     groups = [g for g, keep in zip(design.groups, inside, strict=True) if keep]
-    try:
-        spearman = stats.spearman(
-            x, y, replace(design, groups=groups, strata=None), exchange=exchange
-        )
-    except DegenerateDataError:
-        spearman = None
-    means = {str(int(s)): float(x[y == s].mean()) for s in np.unique(y)}
-    return ScenarioPrediction(spearman=spearman, n=int(inside.sum()), mean_by_score=means)
+    alone = replace(design, groups=groups, strata=None)
+    return ScenarioPrediction(
+        spearman=Attempts()("spearman", stats.spearman, x, y, alone, exchange=exchange),
+        n=len(x),
+        mean_by_score={str(int(s)): float(x[y == s].mean()) for s in np.unique(y)},
+    )
 
 
 Judge = Callable[[Sequence[str]], Float[np.ndarray, "text"]]
 
 
-@dataclass(frozen=True)
-class WordJudge:
-    """Logistic regression (C = 1) on TF-IDF weights of words and word pairs.
+def word_judge(pairs: Sequence[ContrastivePair]) -> Judge:
+    """Logistic regression (C = 1) on TF-IDF weights of words and word pairs, learnt on the pairs.
 
     It reads words and nothing else, so it is fooled where words and deeds part; ask
     :func:`judge_quality` how far to trust it. A text without a known word gets the prior.
-    """
-
-    pipeline: Pipeline
-
-    def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, "text"]:
-        """Probability that each text is of the positive side, 0 to 1."""
-        if not texts:
-            return np.empty(0)
-        return np.asarray(self.pipeline.predict_proba(list(texts))[:, 1], dtype=np.float64)
-
-
-def word_judge(pairs: Sequence[ContrastivePair]) -> WordJudge:
-    """A judge that has learnt on the completions of contrastive pairs.
-
     Raises InputError without pairs, DegenerateDataError where they hold no words.
     """
     if not pairs:
         raise InputError("expected at least one pair to learn from, got none")
-    texts = [side for p in pairs for side in (p.positive, p.negative)]
-    pipeline = make_pipeline(
+    reader = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(max_iter=1000)
     )
     try:
-        pipeline.fit(texts, [True, False] * len(pairs))
+        reader.fit(texts(pairs), text_labels(pairs))
     except ValueError as error:
         raise DegenerateDataError(f"the pairs hold no words to learn from ({error})") from None
-    return WordJudge(pipeline)
+
+    def judge(judged: Sequence[str]) -> Float[np.ndarray, "text"]:
+        if not judged:
+            return np.empty(0)
+        return np.asarray(reader.predict_proba(list(judged))[:, 1], dtype=np.float64)
+
+    return judge
 
 
 @dataclass(frozen=True)
@@ -228,16 +211,11 @@ def judge_quality(
     """Held-out quality of a judge against rubric scores, with intervals over situations."""
     scores = judge([c.text for c in completions])
     rubric = np.array([c.score for c in completions])
-    groups = [c.group for c in completions]
-    ends = rubric != 1
-    kept = [g for g, keep in zip(groups, ends, strict=True) if keep]
-    scenarios = [c.scenario_id for c, keep in zip(completions, ends, strict=True) if keep]
-    of_ends = Design.within(kept, scenarios, seed=seed, n_resamples=n_resamples)
+    ends, of_ends = _ends(completions, seed, n_resamples)
     positive = rubric[ends] == 2
-    ranked = auroc_estimate(scores[ends], positive, of_ends)
-    assert isinstance(ranked, Estimate)
+    every = stats.Design([c.group for c in completions], seed=seed, n_resamples=n_resamples)
     return JudgeQuality(
-        accuracy=accuracy_estimate((scores[ends] > 0.5) == positive, of_ends),
-        auroc=ranked,
-        spearman=spearman(scores, rubric, Design(groups, seed=seed, n_resamples=n_resamples)),
+        accuracy=stats.accuracy_estimate((scores[ends] > 0.5) == positive, of_ends),
+        auroc=cast(Estimate, stats.auroc_estimate(scores[ends], positive, of_ends)),
+        spearman=stats.spearman(scores, rubric, every),
     )

@@ -14,12 +14,14 @@ from jaxtyping import Float
 
 from ..directions import ESTIMATORS, sides
 from ..errors import DegenerateDataError, InputError
-from ..types import Activations, Estimate, Pooling, as_unit
+from ..types import Activations, Direction, Estimate, Pooling, as_unit
 from .measure import (
     DRAWS,
     Attempts,
     Draws,
-    auroc_gain,
+    Figures,
+    StudyData,
+    WordScores,
     choose_layer,
     fit,
     group_auroc,
@@ -33,12 +35,8 @@ __all__ = [
     "EstimatorRow",
     "Selection",
     "agreement",
-    "best_of",
-    "check_same_items",
     "compare_estimators",
-    "judge_selection",
     "nested_auroc",
-    "nested_scores",
     "select_configuration",
     "stability",
 ]
@@ -67,7 +65,7 @@ class Selection(Configuration):
 
     n_tried: int
     p: float | None
-    gains: Mapping[str, Estimate | None]
+    gains: Figures
     nested_auroc: Estimate | None
     test_auroc: Estimate | None
     over_headline: Estimate | None
@@ -86,20 +84,34 @@ def select_configuration(
     Raises DegenerateDataError for fewer than four situations or one class, InputError for
     poolings of different items.
     """
-    pools = [trains] if isinstance(trains, Activations) else list(trains)
+    pools = _pools(trains)
     if not pools or not estimators:
         raise InputError("select_configuration: expected activations and estimators, got none")
-    check_same_items(pools)
-    tried = []
-    for train in pools:
-        for name in estimators:
-            chosen = choose_layer(train, name, seed=seed)
-            best = chosen.cv_auroc[chosen.layer]
-            tried.append(Configuration(train.pooling, name, chosen.layer, best))
-    return best_of(tried)
+    return _best_of([_configured(train, name, seed) for train in pools for name in estimators])
 
 
-def best_of(tried: Sequence[Configuration]) -> Configuration:
+def _configured(train: Activations, estimator: str, seed: int) -> Configuration:
+    """The estimator at the layer that cross-validation chooses for it."""
+    chosen = choose_layer(train, estimator, seed=seed)
+    return Configuration(train.pooling, estimator, chosen.layer, chosen.cv_auroc[chosen.layer])
+
+
+def _pools(trains: Activations | Sequence[Activations]) -> list[Activations]:
+    """One or several poolings as a list. Raises InputError unless they are of the same items."""
+    pools = [trains] if isinstance(trains, Activations) else list(trains)
+    names = [pool.pooling for pool in pools]
+    if len(set(names)) < len(names):
+        raise InputError(f"poolings: expected each once, got {', '.join(names)}")
+    for pool in pools[1:]:
+        if (pool.pair_ids, pool.labels.tolist()) != (pools[0].pair_ids, pools[0].labels.tolist()):
+            raise InputError(
+                f"poolings: expected the same items in the same order, got others under "
+                f"{pool.pooling} than under {names[0]}"
+            )
+    return pools
+
+
+def _best_of(tried: Sequence[Configuration]) -> Configuration:
     """The one with the highest cross-validated AUROC; the first of those that tie."""
     return max(tried, key=lambda c: round(c.cv_auroc, 6))
 
@@ -116,18 +128,16 @@ def nested_scores(
     layer are chosen on the rest by inner folds. Takes five times as long as
     :func:`select_configuration`, whose errors it raises.
     """
-    pools = [trains] if isinstance(trains, Activations) else list(trains)
-    check_same_items(pools)
-    first = pools[0]
+    pools = {pool.pooling: pool for pool in _pools(trains)}
+    first = next(iter(pools.values()))
     folds = group_folds(first.groups, first.strata, seed=seed)
     held_out = np.empty(len(folds))
     for number in np.unique(folds):
         outside = torch.from_numpy(folds == number)
-        rests = {pool.pooling: pool.select(~outside) for pool in pools}
+        rests = {name: pool.select(~outside) for name, pool in pools.items()}
         chosen = select_configuration(list(rests.values()), estimators, seed=seed)
         direction = fit(rests[chosen.pooling], chosen.layer, chosen.estimator)
-        unseen = next(pool for pool in pools if pool.pooling == chosen.pooling).select(outside)
-        held_out[outside.numpy()] = scores(direction, unseen)
+        held_out[outside.numpy()] = scores(direction, pools[chosen.pooling].select(outside))
     return held_out
 
 
@@ -142,81 +152,49 @@ def nested_auroc(
     short (Bates, Hastie & Tibshirani 2023). Raises as :func:`nested_scores`, and
     DegenerateDataError for too few situations to resample.
     """
-    items = trains if isinstance(trains, Activations) else trains[0]
     held_out = nested_scores(trains, estimators, seed=draws.seed)
-    return group_auroc(held_out, items, draws)
+    return group_auroc(held_out, _pools(trains)[0], draws)
 
 
 def judge_selection(
-    tried: Sequence[Configuration],
-    trains: Sequence[Activations],
-    tests: Sequence[Activations],
+    direction: Direction,
+    data: StudyData,
     estimators: Sequence[str],
+    words: WordScores,
     *,
-    words: Mapping[str, Float[np.ndarray, "item"]],
-    headline: Float[np.ndarray, "item"] | None,
-    draws: Draws,
     attempt: Attempts,
-) -> Selection | None:
-    """The best of ``tried`` and its figures, or None with the reason where there is none.
+) -> tuple[Mapping[str, EstimatorRow], Selection | None]:
+    """Estimators side by side under each pooling, and the best of them with its figures.
 
-    ``trains`` and ``tests`` are pooled alike, in the same order; ``words`` and ``headline`` are
-    scores of test items by the word baselines and by the card's own direction.
+    ``words`` are scores of test items. None with the reason where nothing could be tried.
     """
-    if not tried:
-        attempt.reasons["selection"] = (
-            "no configuration could be cross-validated on the train pairs"
-        )
-        return None
-    chosen = best_of(tried)
-    place = [train.pooling for train in trains].index(chosen.pooling)
-    direction = fit(trains[place], chosen.layer, chosen.estimator)
-    test, part = tests[place], "selection"
-    nested = attempt(f"{part}: nested", nested_auroc, trains, estimators, draws)
-    values = attempt(part, probe_scores, direction, test)
-    selection = Selection(
+    part, poolings = "selection", [(data.train, data.test), *data.other_poolings]
+    trains, tests = (_pools([pool[side] for pool in poolings]) for side in (0, 1))
+    rows = compare_estimators(trains, tests, estimators, attempt=attempt)
+    headline = attempt(part, probe_scores, direction, data.test)
+    if not rows:
+        attempt.reasons[part] = "no configuration could be cross-validated on the train pairs"
+        return rows, None
+    chosen = _best_of(list(rows.values()))
+    train, test = next(pool for pool in poolings if pool[0].pooling == chosen.pooling)
+    fitted = fit(train, chosen.layer, chosen.estimator)
+    nested = attempt(f"{part}: nested", nested_auroc, trains, estimators, attempt.draws)
+    values = attempt(part, probe_scores, fitted, test)
+    gains = attempt.gains(f"{part}: gains", values, words, test)
+    over_headline = attempt.gain(f"{part}: over_headline", values, headline, test)
+    p = None if values is None else attempt(part, swap_p, values, test, attempt.draws)
+    return rows, Selection(
         pooling=chosen.pooling,
         estimator=chosen.estimator,
         layer=chosen.layer,
         cv_auroc=chosen.cv_auroc,
-        n_tried=len(tried) * len(trains[0].layers),
-        nested_auroc=nested,
-        test_auroc=None,
-        p=None,
-        gains={},
-        over_headline=None,
-    )
-    if values is None:
-        return selection
-    gains = {
-        name: attempt(f"{part}: gains: {name}", auroc_gain, values, one, test, draws)
-        for name, one in words.items()
-    }
-    over = None
-    if headline is not None:
-        label = f"{part}: over_headline"
-        over = attempt(label, auroc_gain, values, headline, test, draws)
-    p = attempt(part, swap_p, values, test, draws)
-    return replace(
-        selection,
-        test_auroc=attempt(part, group_auroc, values, test, draws),
+        n_tried=len(rows) * len(data.train.layers),
         p=None if p is None else float(p.p[0]),
         gains=gains,
-        over_headline=over,
+        nested_auroc=nested,
+        test_auroc=attempt.auroc(part, values, test),
+        over_headline=over_headline,
     )
-
-
-def check_same_items(pools: Sequence[Activations]) -> None:
-    """Raises InputError unless the activations are of the same items, each pooled differently."""
-    names = [pool.pooling for pool in pools]
-    if len(set(names)) < len(names):
-        raise InputError(f"poolings: expected each once, got {', '.join(names)}")
-    for pool in pools[1:]:
-        if (pool.pair_ids, pool.labels.tolist()) != (pools[0].pair_ids, pools[0].labels.tolist()):
-            raise InputError(
-                f"poolings: expected the same items in the same order, got others under "
-                f"{pool.pooling} than under {names[0]}"
-            )
 
 
 N_STABILITY = 20
@@ -246,7 +224,6 @@ def compare_estimators(
     tests: Sequence[Activations],
     estimators: Sequence[str] = tuple(ESTIMATORS),
     *,
-    draws: Draws,
     attempt: Attempts,
 ) -> Mapping[str, EstimatorRow]:
     """A row for each pooling and estimator, at the layer that train chose for it.
@@ -254,42 +231,34 @@ def compare_estimators(
     ``trains`` and ``tests`` are the same items pooled in the same ways. Rows of the first pooling
     have the estimator's name, others add the pooling. See EstimatorRow.
     """
-    rows: dict[str, EstimatorRow] = {}
-    scored: dict[str, Float[np.ndarray, "item"]] = {}
+    rows, scored, seed = {}, {}, attempt.draws.seed
     for train, test in zip(trains, tests, strict=True):
         for name in estimators:
             key = name if train.pooling == trains[0].pooling else f"{name}, {train.pooling} token"
             part = f"estimators: {key}"
-            chosen = attempt(part, choose_layer, train, name, seed=draws.seed)
+            chosen = attempt(part, _configured, train, name, seed)
             if chosen is None:
                 continue
-            direction = fit(train, chosen.layer, name)
-            values = attempt(part, probe_scores, direction, test)
-            estimate = None
+            values = attempt(part, probe_scores, fit(train, chosen.layer, name), test)
             if values is not None:
                 scored[key] = values
-                estimate = attempt(part, group_auroc, values, test, draws)
             rows[key] = EstimatorRow(
-                pooling=train.pooling,
-                estimator=name,
-                layer=chosen.layer,
-                cv_auroc=chosen.cv_auroc[chosen.layer],
-                test_auroc=estimate,
+                **vars(chosen),
+                test_auroc=attempt.auroc(part, values, test),
                 p=None,
                 p_corrected=None,
-                stability=stability(train, chosen.layer, name, seed=draws.seed),
+                stability=stability(train, chosen.layer, name, seed=seed),
                 agreement=agreement(train, chosen.layer),
             )
-    if not scored:
-        return rows
-    stacked = np.stack(list(scored.values()))
-    swapped = attempt("estimators: p", swap_p, stacked, tests[0], draws)
-    if swapped is None:
-        return rows
-    p_values = zip(scored, swapped.p.tolist(), swapped.p_max.tolist(), strict=True)
-    return rows | {
-        key: replace(rows[key], p=p, p_corrected=p_corrected) for key, p, p_corrected in p_values
-    }
+    if scored:
+        stacked = np.stack(list(scored.values()))
+        swapped = attempt("estimators: p", swap_p, stacked, tests[0], attempt.draws)
+        if swapped is not None:
+            for key, p, p_max in zip(
+                scored, swapped.p.tolist(), swapped.p_max.tolist(), strict=True
+            ):
+                rows[key] = replace(rows[key], p=p, p_corrected=p_max)
+    return rows
 
 
 def stability(

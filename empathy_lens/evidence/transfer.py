@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -15,17 +16,10 @@ from .. import stats
 from ..directions import Estimator
 from ..errors import DegenerateDataError
 from ..types import Activations, ContrastivePair, Direction, Estimate
-from .measure import Attempts, Draws, auroc_gain, choose_layer, fit, group_auroc, probe_scores
+from .baselines import Baseline, ablate_words
+from .measure import Attempts, Draws, Figures, StudyData, choose_layer, fit, probe_scores
 
-__all__ = [
-    "HardPairs",
-    "LeftOut",
-    "MaskedPairs",
-    "judge_hard_pairs",
-    "judge_masked_pairs",
-    "kind_of",
-    "leave_one_out",
-]
+__all__ = ["HardPairs", "LeftOut", "MaskedPairs", "judge_hard_pairs", "leave_one_out"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ class LeftOut:
     and the situations within them, so it speaks of new parts. None where there is no figure.
     """
 
-    parts: Mapping[str, Estimate | None]
+    parts: Figures
     mean: Estimate | None
 
 
@@ -48,9 +42,9 @@ class HardPairs:
     """
 
     all: Estimate | None
-    by_kind: Mapping[str, Estimate | None]
-    baselines: Mapping[str, Estimate | None]
-    gains: Mapping[str, Estimate | None]
+    by_kind: Figures
+    baselines: Figures
+    gains: Figures
 
 
 @dataclass(frozen=True)
@@ -63,8 +57,8 @@ class MaskedPairs:
 
     n_words: int
     auroc: Estimate | None
-    baselines: Mapping[str, Estimate | None]
-    gains: Mapping[str, Estimate | None]
+    baselines: Figures
+    gains: Figures
 
 
 def leave_one_out(
@@ -73,7 +67,6 @@ def leave_one_out(
     *,
     estimator: str | Estimator,
     name: str,
-    draws: Draws,
     attempt: Attempts,
 ) -> LeftOut:
     """Fits without each part in turn and tests on it; ``parts`` gives the part of every item.
@@ -91,81 +84,64 @@ def leave_one_out(
     for part in distinct:
         inside = torch.tensor([one == part for one in parts])
         label = f"{name}: {part}"
-        values = attempt(label, _unseen_scores, train, inside, estimator, draws.seed)
-        if values is None:
-            estimates[part] = None
-            continue
-        held_out[inside.numpy()] = values
-        unseen = train.select(inside)
-        estimates[part] = attempt(label, group_auroc, values, unseen, draws)
-    mean = attempt(name, _mean_within, held_out, train, parts, draws)
+        values = attempt(label, _unseen_scores, train, inside, estimator, attempt.draws.seed)
+        if values is not None:
+            held_out[inside.numpy()] = values
+        estimates[part] = attempt.auroc(label, values, train.select(inside))
+    mean = attempt(name, _mean_within, held_out, train, parts, attempt.draws)
     return LeftOut(estimates, mean)
 
 
 def judge_hard_pairs(
-    direction: Direction,
-    hard: Activations,
-    pairs: Sequence[ContrastivePair],
-    words: Mapping[str, Float[np.ndarray, "item"]],
-    *,
-    draws: Draws,
-    attempt: Attempts,
-) -> HardPairs:
-    """The direction on hard pairs beside ``words``: scores of word baselines on the same items.
+    direction: Direction, data: StudyData, readers: Mapping[str, Baseline], *, attempt: Attempts
+) -> HardPairs | None:
+    """The direction on the study's hard pairs beside word baselines; None where it has none.
 
-    Direction and baselines are fitted on ordinary train pairs; ``words`` are in item order.
+    Direction and baselines are fitted on ordinary train pairs.
     """
-    baselines = {
-        name: attempt(f"hard_pairs: {name}", group_auroc, scored, hard, draws)
-        for name, scored in words.items()
-    }
-    kind_of_pair = {p.pair_id: kind_of(p) for p in pairs}
-    kinds = np.array([kind_of_pair[pair_id] for pair_id in hard.pair_ids])
-    values = attempt("hard_pairs", probe_scores, direction, hard)
-    if values is None:
-        return HardPairs(None, dict.fromkeys(sorted(set(kinds))), baselines, {})
+    if data.hard is None:
+        return None
+    part, (hard, pairs) = "hard_pairs", data.hard
+    words = attempt.words(part, readers, data.train_pairs, pairs, hard)
+    baselines = attempt.aurocs(part, words, hard)
+    kind_of_pair = {p.pair_id: _kind_of(p) for p in pairs}
+    kinds = [kind_of_pair[pair_id] for pair_id in hard.pair_ids]
+    values = attempt(part, probe_scores, direction, hard)
     by_kind = {}
-    for kind in sorted(set(kinds.tolist())):
-        inside = kinds == kind
-        items = hard.select(torch.from_numpy(inside))
-        label = f"hard_pairs: {kind}"
-        by_kind[kind] = attempt(label, group_auroc, values[inside], items, draws)
+    for kind in sorted(set(kinds)):
+        inside = torch.tensor([one == kind for one in kinds])
+        of_kind = None if values is None else values[inside.numpy()]
+        by_kind[kind] = attempt.auroc(f"{part}: {kind}", of_kind, hard.select(inside))
     return HardPairs(
-        all=attempt("hard_pairs", group_auroc, values, hard, draws),
+        all=attempt.auroc(part, values, hard),
         by_kind=by_kind,
         baselines=baselines,
-        gains={
-            name: attempt(f"hard_pairs: {name}", auroc_gain, values, s, hard, draws)
-            for name, s in words.items()
-        },
+        gains=attempt.gains(part, values, words, hard),
     )
 
 
 def judge_masked_pairs(
-    direction: Direction,
-    masked: Activations,
-    words: Mapping[str, Float[np.ndarray, "item"]],
-    n_words: int,
-    *,
-    draws: Draws,
-    attempt: Attempts,
-) -> MaskedPairs:
-    """The direction, fitted on whole texts, on masked ones beside ``words``, in item order."""
-    part = "lexically_ablated"
-    baselines, gains = {}, {}
-    values = attempt(part, probe_scores, direction, masked)
-    for name, one in words.items():
-        label = f"{part}: {name}"
-        baselines[name] = attempt(label, group_auroc, one, masked, draws)
-        if values is not None:
-            gains[name] = attempt(label, auroc_gain, values, one, masked, draws)
-    auroc = None
-    if values is not None:
-        auroc = attempt(part, group_auroc, values, masked, draws)
-    return MaskedPairs(n_words, auroc, baselines, gains)
+    direction: Direction, data: StudyData, readers: Mapping[str, Baseline], *, attempt: Attempts
+) -> MaskedPairs | None:
+    """The direction, fitted on whole texts, on the study's masked ones; None where it has none."""
+    if data.masked is None:
+        return None
+    part, (items, n_words) = "lexically_ablated", data.masked
+    learnt, tested = (
+        ablate_words(data.train_pairs, pairs, n_words)
+        for pairs in (data.train_pairs, data.test_pairs)
+    )
+    words = attempt.words(part, readers, learnt, tested, items)
+    values = attempt(part, probe_scores, direction, items)
+    return MaskedPairs(
+        n_words=n_words,
+        baselines=attempt.aurocs(part, words, items),
+        gains=attempt.gains(part, values, words, items),
+        auroc=attempt.auroc(part, values, items),
+    )
 
 
-def kind_of(pair: ContrastivePair) -> str:
+def _kind_of(pair: ContrastivePair) -> str:
     """The kind of a hard pair: its tags but ``hard``."""
     return "+".join(tag for tag in pair.tags if tag != "hard") or "untagged"
 
@@ -187,9 +163,7 @@ def _mean_within(
     missing = sorted({part for part, x in zip(parts, held_out, strict=True) if np.isnan(x)})
     if missing:
         raise DegenerateDataError(f"no direction could be fitted and tested without {missing}")
-    situations: dict[str, set[str]] = {}
-    for part, group in zip(parts, train.groups, strict=True):
-        situations.setdefault(part, set()).add(group)
+    situations = Counter(part for part, _ in set(zip(parts, train.groups, strict=True)))
     estimate = stats.bootstrap(
         _mean_auroc_within(held_out, train.labels.numpy(), np.asarray(parts)),
         stats.Design(
@@ -199,7 +173,7 @@ def _mean_within(
             method="percentile",
         ),
         bounds=(0.0, 1.0),
-        n_trials=max(1, sum(len(groups) // 2 for groups in situations.values())),
+        n_trials=max(1, sum(n // 2 for n in situations.values())),
     )
     return cast(Estimate, estimate)
 

@@ -9,7 +9,6 @@ contrasts by Holm. Between claims nothing is corrected: each is judged on its ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
@@ -21,8 +20,10 @@ from .card import (
     CHANCE,
     Evidence,
     Ruling,
+    SteeringOutcome,
     Verdict,
     above,
+    beside,
     few,
     named_n,
     p_text,
@@ -33,7 +34,7 @@ from .card import (
 from .contrasts import Contrast
 from .measure import MIN_SITUATIONS
 
-__all__ = ["CONTRAST_CLAIMS", "RULES", "judge_claims"]
+__all__ = ["judge_claims"]
 
 WORDS_SUFFICE = 0.9
 """From this AUROC on, words alone separate the classes: no set of that kind shows more."""
@@ -159,7 +160,7 @@ def _survives_masking(e: Evidence) -> Verdict:
         return unknown(claim, e, "lexically_ablated", "direction")
     because = (
         f"AUROC {masked.auroc} on test pairs with the {masked.n_words} most telling words masked; "
-        f"other words, learnt from texts masked alike: {_beside(masked.baselines, masked.gains)}; "
+        f"other words, learnt from texts masked alike: {beside(masked.baselines, masked.gains)}; "
         f"{named_n(masked.auroc)}"
     )
     return Verdict(claim, above(masked.auroc, CHANCE), because)
@@ -177,7 +178,7 @@ def _holds_on_hard_pairs(e: Evidence) -> Verdict:
     rulings = [above(hard.all, CHANCE), *beyond]
     because = (
         f"AUROC {hard.all} on hard pairs; words alone: "
-        f"{_beside(hard.baselines, hard.gains)}; by kind: "
+        f"{beside(hard.baselines, hard.gains)}; by kind: "
         f"{spread or 'too few of any'}; {named_n(hard.all)}"
     )
     return Verdict(claim, weakest(rulings), because)
@@ -248,24 +249,6 @@ def _predicts_behaviour(e: Evidence) -> Verdict:
     return Verdict(claim, weakest(rulings), because)
 
 
-@dataclass(frozen=True)
-class RandomShare:
-    """How many random directions were steered, and the share that moved texts less than ours."""
-
-    n: int
-    share_below: float | None = None
-
-
-@dataclass(frozen=True)
-class SteeringOutcome:
-    """What the rule reads of ``steering_examples.json``."""
-
-    successes: int
-    out_of: int
-    random: RandomShare | None = None
-    rule: str = ""
-
-
 def _moves_behaviour(e: Evidence) -> Verdict:
     """Successes above one half (exact binomial 95%), and above 95% of random directions."""
     claim = "moves behaviour"
@@ -304,20 +287,10 @@ RULES: tuple[Callable[[Evidence], Verdict], ...] = (
 )
 
 
-def _beside(baselines: Mapping[str, Estimate | None], gains: Mapping[str, Estimate | None]) -> str:
-    """Each word baseline, and how much better the probe is."""
-    said = (
-        f"{name} {one.value:.3f} (difference {gains.get(name) or 'not computed'})"
-        for name, one in baselines.items()
-        if one is not None
-    )
-    return ", ".join(said) or "not computed"
-
-
 def _own_direction(contrast: Contrast, name: str) -> str:
-    said = ""
+    text = ""
     if contrast.cosine is not None and contrast.cosine_p95 is not None:
-        said += f"; cosine {contrast.cosine:.2f} (shuffled: {contrast.cosine_p95:.2f} in 5%)"
+        text += f"; cosine {contrast.cosine:.2f} (shuffled: {contrast.cosine_p95:.2f} in 5%)"
     if contrast.own_direction is not None:
-        said += f"; the {name} direction itself reaches {contrast.own_direction.value:.3f} there"
-    return said
+        text += f"; the {name} direction itself reaches {contrast.own_direction.value:.3f} there"
+    return text

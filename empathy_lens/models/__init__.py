@@ -20,7 +20,7 @@ from .devices import (
 )
 from .embedded import EMBEDDED_MODELS, embedded_folder, embedded_state, fetch_embedded
 from .hooked import HOOKED_AVAILABLE, Internals
-from .hub import HubConfig, HubModel, Tokenizer, load_hub_config, load_tokenizer, parameters_only
+from .hub import HubConfig, HubModel, load_hub_config, load_tokenizer, parameters_only
 from .loading import Backend, ModelCard, load_model, model_card, weights_hash
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "Internals",
     "ModelCard",
     "ModelSource",
-    "Tokenizer",
     "available_devices",
     "bfloat16_instructions",
     "embedded_folder",

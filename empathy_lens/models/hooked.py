@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..types import HookedModel
+from ..types import HookedModel, Tokenizer
 from .checkpoint import ModelSource
-from .hub import HubConfig, HubModel, Tokenizer
+from .hub import HubConfig, HubModel
 
 __all__ = [
     "HOOKED_AVAILABLE",

@@ -9,24 +9,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
+from transformers import PretrainedConfig as HubConfig
+from transformers import PreTrainedModel as HubModel
 
 from ..errors import ModelError
+from ..types import Tokenizer
 from .checkpoint import ModelSource, StoredTensor, find_checkpoint, open_checkpoint, some_names
 
-__all__ = ["load_hub_config", "load_hub_model", "load_tokenizer", "parameters_only"]
+__all__ = [
+    "HubConfig",
+    "HubModel",
+    "load_hub_config",
+    "load_hub_model",
+    "load_tokenizer",
+    "parameters_only",
+]
 
 # Loading less than this takes seconds: a progress bar would only flash by.
 SHOW_PROGRESS_BYTES = 4e9
-
-HubConfig = Any
-"""A configuration of transformers, which has no types here."""
-HubModel = Any
-"""A model of transformers."""
-Tokenizer = Any
-"""A tokenizer of transformers."""
 
 
 class LoadingInfo(TypedDict):

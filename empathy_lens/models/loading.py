@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from ..errors import InputError, ModelError
-from ..types import HookedModel, Provenance
+from ..types import HookedModel, Provenance, Tokenizer
 from .checkpoint import ModelSource, locate_model
 from .devices import resolve_device, resolve_dtype
 from .hooked import HOOKED_AVAILABLE, hooked_transformer, quiet_transformer_lens
-from .hub import HubModel, Tokenizer, load_hub_config, load_hub_model, load_tokenizer
+from .hub import HubModel, load_hub_config, load_hub_model, load_tokenizer
 
 __all__ = ["Backend", "ModelCard", "load_model", "model_card", "weights_hash"]
 

@@ -11,7 +11,7 @@ completion), ``layer`` (an extracted layer, in the order of ``sites``), ``d_mode
 
 from .activations import Activations, Direction, Pooling, Provenance, Site, as_unit
 from .estimates import Estimate, Optionally
-from .models import HookedModel, ModelConfig, Progress
+from .models import Decoder, HookedModel, ModelConfig, Progress, Tokenizer
 from .texts import (
     Completion,
     Concept,
@@ -28,6 +28,7 @@ __all__ = [
     "Completion",
     "Concept",
     "ContrastivePair",
+    "Decoder",
     "Direction",
     "Estimate",
     "HookedModel",
@@ -41,6 +42,7 @@ __all__ = [
     "Scenario",
     "Site",
     "SteeringPrompt",
+    "Tokenizer",
     "UnpairedTexts",
     "as_unit",
 ]

@@ -12,17 +12,16 @@ from empathy_lens.evidence import (
     Draws,
     Evidence,
     agreement,
-    compare_estimators,
     judge_claims,
     label_swap_null,
-    leave_one_out,
     random_direction_null,
     select_configuration,
     stability,
 )
 from empathy_lens.evidence.card import above, weakest
 from empathy_lens.evidence.measure import Attempts
-from empathy_lens.evidence.selection import nested_scores
+from empathy_lens.evidence.selection import compare_estimators, nested_scores
+from empathy_lens.evidence.transfer import leave_one_out
 from empathy_lens.evidence.validation import group_folds, out_of_fold_scores
 from empathy_lens.stats import auroc
 from empathy_lens.types import Estimate
@@ -108,14 +107,13 @@ def test_random_directions_are_projected_and_oriented_on_train():
 
 
 def left_out(train, **options):
-    attempt = Attempts()
+    attempt = Attempts(Draws(**SMALL, **options))
     found = leave_one_out(
         train,
         train.scenario_ids,
         estimator="mean_difference",
         name="leave_one_scenario_out",
         attempt=attempt,
-        draws=Draws(**SMALL, **options),
     )
     return found, attempt.reasons
 
@@ -149,7 +147,7 @@ def test_every_estimator_finds_the_planted_layer_and_is_stable(name):
     train = planted.activations(TRAIN[:24], gap=6.0, layers=2)
     test = planted.activations(TEST, gap=6.0, layers=2, seed=1)
     row = compare_estimators(
-        [train], [test], [name], attempt=Attempts(), draws=Draws(n_permutations=99, **SMALL)
+        [train], [test], [name], attempt=Attempts(Draws(n_permutations=99, **SMALL))
     )[name]
     assert row.layer == 1
     assert row.p_corrected == row.p == 0.01

@@ -14,14 +14,13 @@ from empathy_lens.errors import DegenerateDataError, InputError
 from empathy_lens.evidence import (
     Draws,
     StudyData,
-    compare_estimators,
     evidence_card,
-    judge_contrasts,
     nested_auroc,
     select_configuration,
 )
+from empathy_lens.evidence.contrasts import judge_contrasts
 from empathy_lens.evidence.measure import Attempts
-from empathy_lens.evidence.selection import nested_scores
+from empathy_lens.evidence.selection import compare_estimators, nested_scores
 from empathy_lens.evidence.validation import group_folds
 from empathy_lens.stats import auroc
 
@@ -97,10 +96,8 @@ def test_the_selected_figure_is_that_of_the_direction_fitted_on_all_of_train(las
 
 def test_p_is_corrected_for_every_row_that_was_tried():
     trains, tests = pooled(TRAIN, (0.0, 1.0)), pooled(TEST, (0.0, 1.0), seed=5)
-    rows = compare_estimators(trains, tests, TWO, attempt=Attempts(), draws=Draws(**SMALL))
-    alone = compare_estimators(
-        trains[1:], tests[1:], TWO[:1], attempt=Attempts(), draws=Draws(**SMALL)
-    )
+    rows = compare_estimators(trains, tests, TWO, attempt=Attempts(Draws(**SMALL)))
+    alone = compare_estimators(trains[1:], tests[1:], TWO[:1], attempt=Attempts(Draws(**SMALL)))
     for row in rows.values():
         assert row.p_corrected >= row.p
     (only,) = alone.values()
@@ -150,7 +147,7 @@ def test_contrast_sets_share_one_family_of_tests():
     own = planted.pairs(24, scenarios=1, prefix="n")
     sets = {"seen": planted.activations(own, gap=4.0, seed=9)}
     sets |= {f"noise {i}": planted.activations(own, gap=0.0, seed=20 + i) for i in range(5)}
-    options = {"attempt": Attempts(), "draws": Draws(0, 300, 999)}
+    options = {"attempt": Attempts(Draws(0, 300, 999))}
     found = judge_contrasts(direction, sets, train, test, **options)
     alone = {
         name: judge_contrasts(direction, {name: one}, train, test, **options)[name].p_holm
