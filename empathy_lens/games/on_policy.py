@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -32,13 +31,6 @@ __all__ = [
 ]
 
 N_FOLDS = 5
-
-
-class Resampling(TypedDict):
-    """How intervals are drawn."""
-
-    seed: int
-    n_resamples: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,10 +191,10 @@ def predict_on_policy(
         spread = x.std()
         values[fold == k] = (turns.projections[fold == k, best] - x.mean()) / (spread or 1.0)
         chosen.append(turns.layers[best])
-    options: Resampling = {"seed": seed, "n_resamples": n_resamples}
+    design = stats.Design(turns.episode, seed=seed, n_resamples=n_resamples)
 
     def predict(mask: Bool[np.ndarray, "decision"]) -> Prediction:
-        return _prediction(turns.select(mask), values[mask], options)
+        return _prediction(turns.select(mask), values[mask], design)
 
     game, disposition = np.array(turns.game), np.array(turns.disposition)
     return OnPolicyPrediction(
@@ -231,42 +223,32 @@ def _within_games(turns: Turns) -> Float[np.ndarray, "layer"]:
 
 
 def _prediction(
-    turns: Turns, values: Float[np.ndarray, "decision"], options: Resampling
+    turns: Turns, values: Float[np.ndarray, "decision"], design: stats.Design
 ) -> Prediction:
     at_first, x = turns.select(turns.first), values[turns.first]
-    groups, score = list(at_first.episode), at_first.score.astype(np.float64)
-    given = _given(at_first)
+    given, episodes = _given(at_first), replace(design, groups=at_first.episode)
+    score = at_first.score.astype(np.float64)
     return Prediction(
-        spearman=_measured(lambda: stats.spearman(x, score, stats.Design(groups, **options))),
-        partial=_measured(
-            lambda: stats.partial_correlation(x, score, given, stats.Design(groups, **options))
-        ),
-        first_choice=_association(at_first, x, options),
-        every_choice=_association(turns, values, options),
-        n_episodes=len(groups),
+        spearman=_measured(lambda: stats.spearman(x, score, episodes)),
+        partial=_measured(lambda: stats.partial_correlation(x, score, given, episodes)),
+        first_choice=_association(at_first, x, design),
+        every_choice=_association(turns, values, design),
+        n_episodes=len(at_first.episode),
     )
 
 
 def _association(
-    turns: Turns, values: Float[np.ndarray, "decision"], options: Resampling
+    turns: Turns, values: Float[np.ndarray, "decision"], design: stats.Design
 ) -> Association:
-    groups, given = list(turns.episode), _given(turns)
+    given, episodes = _given(turns), replace(design, groups=turns.episode)
 
     def partial(outcome: Float[np.ndarray, "decision"]) -> Estimate | None:
-        return _measured(
-            lambda: stats.partial_correlation(
-                values, outcome, given, stats.Design(groups, **options)
-            )
-        )
+        return _measured(lambda: stats.partial_correlation(values, outcome, given, episodes))
 
     return Association(
-        auroc=_measured(
-            lambda: stats.auroc_estimate(values, turns.helped, stats.Design(groups, **options))
-        ),
+        auroc=_measured(lambda: stats.auroc_estimate(values, turns.helped, episodes)),
         act_partial=partial(turns.helped.astype(np.float64)),
-        leaning=_measured(
-            lambda: stats.spearman(values, turns.leaning, stats.Design(groups, **options))
-        ),
+        leaning=_measured(lambda: stats.spearman(values, turns.leaning, episodes)),
         leaning_partial=partial(turns.leaning),
         n=len(values),
         helped=int(turns.helped.sum()),

@@ -190,16 +190,16 @@ def steered_play_result(
     low, high = _ends(alphas)
     draws = sorted({c.draw for c in outcomes if c.kind == "random"})
     same = [list(episodes).index(episode) for episode in controls]
-    groups = [str(i) for i in range(len(episodes))]
+    design = stats.Design(
+        [str(i) for i in range(len(episodes))], seed=seed, n_resamples=n_resamples
+    )
     games = np.array([game_id for game_id, _ in episodes])
 
     def mean(
         values: Float[np.ndarray, "episode"], bounds: tuple[float, float] | None = None
     ) -> Estimate | None:
         try:
-            return stats.mean_estimate(
-                values, stats.Design(groups, seed=seed, n_resamples=n_resamples), bounds=bounds
-            )
+            return stats.mean_estimate(values, design, bounds=bounds)
         except DegenerateDataError:
             return None
 
