@@ -57,11 +57,13 @@ from empathy_lens.steering import (
     SteeringSweep,
     SweepSettings,
     add_controls,
+    join_sweeps,
+    load_sweep,
     recommendations,
+    save_sweep,
     steering_sweep,
 )
 from empathy_lens.steering.examples import ALPHAS, sweep_summary
-from empathy_lens.steering.sweep_file import join_sweeps, load_sweep, save_sweep
 from empathy_lens.study import DataFiles, parse_layers
 from empathy_lens.study.runs import Run, folder_name
 

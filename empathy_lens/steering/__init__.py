@@ -11,22 +11,31 @@ strengths, and ``recommend`` reads off what to use.
 >>> answer = recommend(sweep)  # a layer and a strength with their effect and damage, or None
 """
 
-from .checks import check_direction
-from .coherence import Coherence, coherence, distinct_n, perplexities, repetition
-from .controls import random_controls, shuffled_controls
-from .damage import Damage, measure_damage
+from .controls import (
+    Coherence,
+    Damage,
+    coherence,
+    distinct_n,
+    measure_damage,
+    perplexities,
+    random_controls,
+    repetition,
+    shuffled_controls,
+)
 from .generation import generate_steered
 from .hooks import (
     SteeringMethod,
     ablate_direction,
     add_direction,
     by_row,
+    check_direction,
     clamp_direction,
     on_sites,
 )
-from .log_odds import INSTRUCTION, action_log_odds, instructed
+from .measured import Controls, SteeringSweep, join_sweeps, load_sweep, save_sweep
 from .recommend import Recommendation, recommend, recommendations
-from .sweep import Controls, SteeringSweep, SweepSettings, add_controls, steering_sweep
+from .scoring import INSTRUCTION, action_log_odds, instructed
+from .sweep import SweepSettings, add_controls, steering_sweep
 
 __all__ = [
     "INSTRUCTION",
@@ -48,6 +57,8 @@ __all__ = [
     "distinct_n",
     "generate_steered",
     "instructed",
+    "join_sweeps",
+    "load_sweep",
     "measure_damage",
     "on_sites",
     "perplexities",
@@ -55,6 +66,7 @@ __all__ = [
     "recommend",
     "recommendations",
     "repetition",
+    "save_sweep",
     "shuffled_controls",
     "steering_sweep",
 ]

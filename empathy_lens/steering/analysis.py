@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import cast
 
 import numpy as np
@@ -15,7 +16,7 @@ from jaxtyping import Float
 
 from ..stats import Design, accuracy_estimate, mean_estimate, permutation_p
 from ..types import Estimate
-from .sweep import SteeredText, SteeringSweep
+from .measured import SteeringSweep
 
 __all__ = [
     "Asymmetry",
@@ -29,7 +30,11 @@ __all__ = [
     "instruction_effect",
     "loss_increase",
     "slopes",
+    "within_bounds",
 ]
+
+MAX_LOSS_INCREASE = 0.05
+MAX_ACCURACY_DROP = 0.05
 
 
 def effect(
@@ -41,9 +46,7 @@ def effect(
     n_resamples: int = 10_000,
 ) -> Estimate:
     """Mean shift of the log-odds at one strength."""
-    chosen = list(sweep.reporting if prompts is None else prompts)
-    shifts = sweep.shifts[sweep.layer_index(layer), sweep.alpha_index(alpha)]
-    return _over_prompts(sweep, shifts[chosen], chosen, n_resamples)
+    return _over_prompts(sweep, sweep.shifts_at(layer, alpha), n_resamples, prompts)
 
 
 def dose_response(
@@ -90,22 +93,18 @@ def _share_below(controls: tuple[float, ...], value: float) -> float | None:
 
 def slopes(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Slopes:
     """Each prompt's dose-response as one number, beside the controls'."""
-    row, chosen = sweep.layer_index(layer), list(sweep.reporting)
-    pushes = np.array(sweep.pushes)
-    pushed = [sweep.alpha_index(a) for a in sweep.pushes]
-    ours = slope(pushes, sweep.shifts[row][pushed][:, chosen].T)
+    pushes, chosen = np.array(sweep.pushes), list(sweep.reporting)
+    shifts = np.stack([sweep.shifts_at(layer, push) for push in sweep.pushes], axis=-1)
+    by_prompt = slope(pushes, shifts)
     controls = sweep.controls_at(layer)
 
     def mean_slopes(shifts: Float[np.ndarray, "control push prompt"]) -> tuple[float, ...]:
         return tuple(slope(pushes, shifts.mean(axis=-1)).tolist())
 
     return Slopes(
-        by_prompt=dict(zip(chosen, ours.tolist(), strict=True)),
-        mean=_over_prompts(sweep, ours, chosen, n_resamples),
-        wrong_share=accuracy_estimate(
-            ours < 0,
-            Design([f"prompt {i}" for i in chosen], seed=sweep.seed, n_resamples=n_resamples),
-        ),
+        by_prompt={i: float(by_prompt[i]) for i in chosen},
+        mean=_over_prompts(sweep, by_prompt, n_resamples),
+        wrong_share=accuracy_estimate(by_prompt[chosen] < 0, _apart(sweep, chosen, n_resamples)),
         random=mean_slopes(controls.random),
         shuffled=mean_slopes(controls.shuffled),
     )
@@ -126,19 +125,18 @@ class Asymmetry:
 
 def asymmetry(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Asymmetry:
     """Whether adding the direction does as much as removing it."""
-    chosen, alphas = list(sweep.reporting), np.array(sweep.alphas)
-    shifts = sweep.shifts[sweep.layer_index(layer)][:, chosen]
-    found = [
+    alphas, shifts = np.array(sweep.alphas), sweep.shifts[sweep.layer_index(layer)]
+    adding, removing = (
         slope(alphas[side], shifts[side].T) if side.any() else None
         for side in (alphas > 0, alphas < 0)
-    ]
-
-    def estimate(values: Float[np.ndarray, "prompt"] | None) -> Estimate | None:
-        return None if values is None else _over_prompts(sweep, values, chosen, n_resamples)
-
-    adding, removing = found
-    both = None if adding is None or removing is None else adding - removing
-    return Asymmetry(estimate(adding), estimate(removing), estimate(both))
+    )
+    difference = None if adding is None or removing is None else adding - removing
+    return Asymmetry(
+        *(
+            None if slopes is None else _over_prompts(sweep, slopes, n_resamples)
+            for slopes in (adding, removing, difference)
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,8 @@ class FrontierPoint:
     """Effect and damage of one setting: what is gained, and what it costs.
 
     ``loss_increase`` in nats per token of neutral text; ``accuracy`` the share of plain questions
-    answered rightly; ``coherent_share`` of the texts written (None: none were).
+    answered rightly; ``coherent_share`` of the texts written (None: none were); ``within``: see
+    :func:`within_bounds`.
     """
 
     layer: int
@@ -155,34 +154,53 @@ class FrontierPoint:
     loss_increase: Estimate
     accuracy: Estimate
     coherent_share: float | None
+    within: bool
 
 
 def frontier(sweep: SteeringSweep, *, n_resamples: int = 10_000) -> list[FrontierPoint]:
     """Every setting with its effect and its damage."""
+    own = unsteered_perplexity(sweep)
+    coherent: dict[tuple[int, float], list[bool]] = {}
+    for text in sweep.texts:
+        coherent.setdefault(text.setting, []).append(text.coherence.coherent(own))
     points = []
-    for layer in sweep.layers:
-        for alpha in sweep.alphas:
-            texts = [t for t in sweep.texts if setting_of(t) == (layer, alpha)]
-            coherent = [t.coherence.coherent(unsteered_perplexity(sweep)) for t in texts]
-            correct = sweep.damage.correct[layer][sweep.alpha_index(alpha)]
-            points.append(
-                FrontierPoint(
-                    layer=layer,
-                    alpha=alpha,
-                    effect=effect(sweep, layer, alpha, n_resamples=n_resamples),
-                    loss_increase=loss_increase(sweep, layer, alpha, n_resamples=n_resamples),
-                    accuracy=accuracy_estimate(
-                        correct,
-                        Design(
-                            [f"question {i}" for i in range(len(correct))],
-                            seed=sweep.seed,
-                            n_resamples=n_resamples,
-                        ),
-                    ),
-                    coherent_share=float(np.mean(coherent)) if coherent else None,
-                )
+    for layer, alpha in product(sweep.layers, sweep.alphas):
+        texts = coherent.get((layer, alpha))
+        correct = sweep.damage.correct[layer][sweep.alpha_index(alpha)]
+        points.append(
+            FrontierPoint(
+                layer=layer,
+                alpha=alpha,
+                effect=effect(sweep, layer, alpha, n_resamples=n_resamples),
+                loss_increase=loss_increase(sweep, layer, alpha, n_resamples=n_resamples),
+                accuracy=accuracy_estimate(
+                    correct, _apart(sweep, range(len(correct)), n_resamples)
+                ),
+                coherent_share=float(np.mean(texts)) if texts else None,
+                within=within_bounds(sweep, layer, alpha),
             )
+        )
     return points
+
+
+def within_bounds(
+    sweep: SteeringSweep,
+    layer: int,
+    alpha: float,
+    *,
+    max_loss_increase: float = MAX_LOSS_INCREASE,
+    max_accuracy_drop: float = MAX_ACCURACY_DROP,
+) -> bool:
+    """Whether the damage on the texts and questions for choosing leaves a setting in question.
+
+    Bounds are in nats per token of neutral text, and a difference of shares.
+    """
+    at = sweep.alpha_index(alpha)
+    losses = sweep.damage.losses[layer][:, ::2]
+    correct = sweep.damage.correct[layer][:, ::2]
+    loss = float((losses[at] - losses[sweep.zero]).mean())
+    drop = float(correct[sweep.zero].mean() - correct[at].mean())
+    return loss <= max_loss_increase and drop <= max_accuracy_drop
 
 
 def loss_increase(
@@ -194,11 +212,7 @@ def loss_increase(
     n_resamples: int = 10_000,
 ) -> Estimate:
     """Mean increase of the loss on neutral text against no steering, nats per token."""
-    losses = sweep.damage.losses[layer]
-    increase = losses[sweep.alpha_index(alpha)] - losses[sweep.zero]
-    chosen = list(range(len(increase)) if texts is None else texts)
-    groups = [f"text {i}" for i in chosen]
-    return _mean(increase[chosen], Design(groups, seed=sweep.seed, n_resamples=n_resamples))
+    return _change(sweep, sweep.damage.losses[layer], alpha, texts, n_resamples)
 
 
 def accuracy_change(
@@ -211,28 +225,19 @@ def accuracy_change(
 ) -> Estimate:
     """Change of the share of plain questions answered rightly, against no steering."""
     correct = sweep.damage.correct[layer].astype(np.float64)
-    change = correct[sweep.alpha_index(alpha)] - correct[sweep.zero]
-    chosen = list(range(len(change)) if questions is None else questions)
-    groups = [f"question {i}" for i in chosen]
-    return _mean(change[chosen], Design(groups, seed=sweep.seed, n_resamples=n_resamples))
+    return _change(sweep, correct, alpha, questions, n_resamples)
 
 
 def instruction_effect(sweep: SteeringSweep, *, n_resamples: int = 10_000) -> Estimate:
     """Mean shift by a plain instruction instead of steering: the prompt baseline."""
-    chosen = list(sweep.reporting)
-    return _over_prompts(sweep, sweep.instruction[chosen], chosen, n_resamples)
-
-
-def setting_of(text: SteeredText) -> tuple[int, float]:
-    """The layer and strength that a text was written under."""
-    return text.completion.layer, text.completion.alpha
+    return _over_prompts(sweep, sweep.instruction, n_resamples)
 
 
 def unsteered_perplexity(sweep: SteeringSweep) -> float:
     """Median perplexity of the texts at alpha 0: what the model's own texts are like."""
     own = [t.coherence.perplexity for t in sweep.texts if t.completion.alpha == 0]
-    found = [p for p in own if p is not None]
-    return float(np.median(found)) if found else float("inf")
+    known = [perplexity for perplexity in own if perplexity is not None]
+    return float(np.median(known)) if known else float("inf")
 
 
 def slope(
@@ -245,12 +250,33 @@ def slope(
 def _over_prompts(
     sweep: SteeringSweep,
     values: Float[np.ndarray, "prompt"],
-    chosen: Sequence[int],
     n_resamples: int,
+    prompts: Sequence[int] | None = None,
 ) -> Estimate:
+    """Mean over some prompts (those for reporting), resampled within scenarios."""
+    chosen = list(sweep.reporting if prompts is None else prompts)
     scenarios = [sweep.prompts[i].scenario_id for i in chosen]
     groups = [f"{name}/{i}" for name, i in zip(scenarios, chosen, strict=True)]
-    return _mean(values, Design.within(groups, scenarios, seed=sweep.seed, n_resamples=n_resamples))
+    design = Design.within(groups, scenarios, seed=sweep.seed, n_resamples=n_resamples)
+    return _mean(values[chosen], design)
+
+
+def _change(
+    sweep: SteeringSweep,
+    damage: Float[np.ndarray, "alpha item"],
+    alpha: float,
+    items: Sequence[int] | None,
+    n_resamples: int,
+) -> Estimate:
+    """Mean change against no steering over some texts or questions (all)."""
+    change = damage[sweep.alpha_index(alpha)] - damage[sweep.zero]
+    chosen = list(range(len(change)) if items is None else items)
+    return _mean(change[chosen], _apart(sweep, chosen, n_resamples))
+
+
+def _apart(sweep: SteeringSweep, items: Sequence[int], n_resamples: int) -> Design:
+    """Each item a group of its own."""
+    return Design([str(i) for i in items], seed=sweep.seed, n_resamples=n_resamples)
 
 
 def _mean(values: Float[np.ndarray, "item"], design: Design) -> Estimate:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..evidence.rubric import JudgeQuality
-from ..types import Estimate
+from ..types import Concept, Estimate
 from .analysis import (
     Asymmetry,
     FrontierPoint,
@@ -17,14 +17,13 @@ from .analysis import (
     dose_response,
     frontier,
     instruction_effect,
-    setting_of,
     slopes,
     unsteered_perplexity,
 )
-from .coherence import MAX_PERPLEXITY_RATIO, MAX_REPETITION, MIN_WORDS, Coherence
-from .log_odds import INSTRUCTION
-from .recommend import Recommendation, Side, recommendations, within_bounds
-from .sweep import SteeredText, SteeringSweep
+from .controls import MAX_PERPLEXITY_RATIO, MAX_REPETITION, MIN_WORDS, Coherence
+from .measured import SteeredText, SteeringSweep
+from .recommend import ENOUGH_BEYOND, Recommendation, Side, recommendations
+from .scoring import INSTRUCTION
 
 __all__ = [
     "ALPHAS",
@@ -47,10 +46,15 @@ RULE = (
     "The action log-odds move the way alpha points, further than under 95% of random directions of "
     f"equal norm with the same alpha, and the text is coherent: {COHERENT}."
 )
-MOVED_RULE = (
-    "The local judge finds the text more (alpha > 0) or less (alpha < 0) empathic than the "
-    "unsteered one of the same prompt and seed. The stricter count also wants it coherent."
-)
+
+
+def moved_rule(concept: Concept) -> str:
+    """What counts as moved, in the words of the concept's data."""
+    return (
+        f"The local judge finds the text more (alpha > 0) or less (alpha < 0) {concept.positive} "
+        "than the unsteered one of the same prompt and seed. The stricter count also wants it "
+        "coherent."
+    )
 
 
 @dataclass(frozen=True)
@@ -127,13 +131,6 @@ class Instruction:
 
 
 @dataclass(frozen=True)
-class Setting(FrontierPoint):
-    """A layer and strength with effect and damage, and whether that is within bounds."""
-
-    within: bool
-
-
-@dataclass(frozen=True)
 class PromptCounts:
     """Prompts that settings are chosen on, and those that they are reported on."""
 
@@ -165,7 +162,7 @@ class SteeringResults:
     shuffled: ControlSlopes
     instruction: Instruction
     asymmetry: Asymmetry
-    frontier: tuple[Setting, ...]
+    frontier: tuple[FrontierPoint, ...]
     recommendation: Mapping[Side, Recommendation | None]
     judge: JudgeQuality | None
     judged: int
@@ -189,7 +186,7 @@ def sweep_summary(
     The score of steered play has a file of its own (``games.steered_play``).
     """
     controls = sweep.controls_at(layer)
-    examples = tuple(_example(sweep, t) for t in sweep.texts if setting_of(t)[0] == layer)
+    examples = tuple(_example(sweep, t) for t in sweep.texts if t.completion.layer == layer)
     fitted = slopes(sweep, layer, n_resamples=n_resamples)
     tried = [e for e in examples if e.success is not None]
     judged = [e for e in examples if e.moved is not None]
@@ -224,49 +221,42 @@ def sweep_summary(
         ),
         instruction=Instruction(INSTRUCTION, instruction_effect(sweep, n_resamples=n_resamples)),
         asymmetry=asymmetry(sweep, layer, n_resamples=n_resamples),
-        frontier=tuple(
-            Setting(**vars(point), within=within_bounds(sweep, point.layer, point.alpha))
-            for point in frontier(sweep, n_resamples=n_resamples)
-        ),
+        frontier=tuple(frontier(sweep, n_resamples=n_resamples)),
         recommendation=recommendations(sweep, n_resamples=n_resamples),
         judge=judge,
         judged=len(judged),
         moved=sum(e.moved is True for e in judged),
         moved_and_coherent=sum(e.moved is True and e.coherent for e in judged),
-        moved_rule=MOVED_RULE,
+        moved_rule=moved_rule(sweep.directions[layer].concept),
         successes=sum(e.success is True for e in tried),
         out_of=len(tried),
         rule=RULE,
     )
 
 
-def _by_scenario(sweep: SteeringSweep, slopes: dict[int, float]) -> dict[str, float]:
-    gathered: dict[str, list[float]] = {}
+def _by_scenario(sweep: SteeringSweep, slopes: Mapping[int, float]) -> dict[str, float]:
+    of_scenario: dict[str, list[float]] = {}
     for prompt, value in slopes.items():
-        gathered.setdefault(sweep.prompts[prompt].scenario_id, []).append(value)
-    return {name: float(np.mean(values)) for name, values in gathered.items()}
+        of_scenario.setdefault(sweep.prompts[prompt].scenario_id, []).append(value)
+    return {name: float(np.mean(values)) for name, values in of_scenario.items()}
 
 
 def _example(sweep: SteeringSweep, text: SteeredText) -> SteeredExample:
-    completion, controls = text.completion, sweep.controls_at(text.completion.layer)
-    row, at = sweep.layer_index(completion.layer), sweep.alpha_index(completion.alpha)
-    shift = float(sweep.shifts[row, at, text.prompt_index])
+    completion, (layer, alpha) = text.completion, text.setting
+    log_odds = sweep.log_odds[sweep.layer_index(layer), sweep.alpha_index(alpha)]
+    shift = float(sweep.shifts_at(layer, alpha)[text.prompt_index])
     coherent = text.coherence.coherent(unsteered_perplexity(sweep))
-    sign = float(np.sign(completion.alpha))
+    sign = float(np.sign(alpha))
+    random = sweep.controls_at(layer).random
     success = None
-    if (
-        completion.alpha in sweep.pushes
-        and text.prompt_index in sweep.reporting
-        and len(controls.random)
-    ):
-        push = sweep.pushes.index(completion.alpha)
-        null = controls.random[:, push, sweep.reporting.index(text.prompt_index)]
-        beyond_random = (sign * null < sign * shift).mean() >= 0.95
+    if alpha in sweep.pushes and text.prompt_index in sweep.reporting and len(random):
+        null = random[:, sweep.pushes.index(alpha), sweep.reporting.index(text.prompt_index)]
+        beyond_random = (sign * null < sign * shift).mean() >= ENOUGH_BEYOND
         success = bool(sign * shift > 0 and beyond_random and coherent)
     return SteeredExample(
         scenario_id=completion.scenario_id,
         prompt=completion.prompt,
-        alpha=completion.alpha,
+        alpha=alpha,
         seed=completion.seed,
         completion=completion.text,
         finished=completion.finished,
@@ -275,7 +265,7 @@ def _example(sweep: SteeringSweep, text: SteeredText) -> SteeredExample:
         coherent=coherent,
         judged=text.judged,
         moved=_moved(sweep, text, sign),
-        action_log_odds=float(sweep.log_odds[row, at, text.prompt_index]),
+        action_log_odds=float(log_odds[text.prompt_index]),
         shift=shift,
         success=success,
     )
@@ -285,15 +275,12 @@ def _moved(sweep: SteeringSweep, text: SteeredText, sign: float) -> bool | None:
     """Whether the judge finds the text moved from its unsteered twin the way alpha points."""
     if not sign or text.judged is None:
         return None
-    mine = text.completion
-    twin = next(
-        t
-        for t in sweep.texts
-        if setting_of(t) == (mine.layer, 0.0)
-        and (t.prompt_index, t.completion.seed) == (text.prompt_index, mine.seed)
+    twin = (text.prompt_index, text.completion.seed, (text.completion.layer, 0.0))
+    (unsteered,) = (
+        t.judged for t in sweep.texts if (t.prompt_index, t.completion.seed, t.setting) == twin
     )
-    assert twin.judged is not None
-    return bool(sign * (text.judged - twin.judged) > 0)
+    assert unsteered is not None
+    return bool(sign * (text.judged - unsteered) > 0)
 
 
 def _bands(

@@ -8,9 +8,7 @@ steered layer, where the backend can start in the middle, once for all its alpha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -30,8 +28,7 @@ from ..engine.tokens import encode_prompt, pad_batch, pad_id
 from ..errors import InputError
 from ..models import model_card
 from ..types import Completion, Direction, HookedModel
-from .checks import check_alphas, check_direction, check_prompts, check_room
-from .hooks import SteeringMethod, add_direction, method_hook
+from .hooks import SteeringMethod, add_direction, check_room, check_steering, method_hook
 
 __all__ = ["SharedRows", "generate_steered", "sample_rows"]
 
@@ -57,12 +54,10 @@ def generate_steered(
     The direction is added at every position, prompt included, or with ``new_tokens_only`` at
     those that the model writes. ``temperature`` 0 takes the most likely token. A row stops at the
     model's end tokens. ``method`` makes the hook from direction and alpha: adding, or any other.
-    ``batch_rows`` bounds memory, not the result. Raises InputError for an
-    empty list, rows of unequal number, a prompt that leaves no room, or a direction of another
-    model.
+    ``batch_rows`` bounds memory, not the result. Raises InputError for an empty list, rows of
+    unequal number, a prompt that leaves no room, or a direction of another model.
     """
-    check_prompts(prompts)
-    check_alphas(alphas)
+    check_steering(model, [direction], alphas, prompts)
     if not len(prompts) == len(alphas) == len(seeds):
         raise InputError(
             f"expected a prompt, an alpha and a seed for each row, got {len(prompts)}, "
@@ -73,11 +68,10 @@ def generate_steered(
             "expected temperature >= 0, max_new_tokens >= 1 and batch_rows >= 1, "
             f"got {temperature}, {max_new_tokens}, {batch_rows}"
         )
-    check_direction(model, direction)
     encoded = {prompt: encode_prompt(model, prompt) for prompt in dict.fromkeys(prompts)}
     check_room(model, max(map(len, encoded.values())), max_new_tokens)
     names = scenario_ids or [""] * len(prompts)
-    made = []
+    completions = []
     for start in range(0, len(prompts), batch_rows):
         part = slice(start, start + batch_rows)
         rows = SharedRows.of([encoded[p] for p in prompts[part]], alphas[part], seeds[part])
@@ -90,7 +84,7 @@ def generate_steered(
             new_tokens_only=new_tokens_only,
             method=method,
         )
-        made += [
+        completions += [
             Completion(
                 prompt=prompt,
                 text=model.tokenizer.decode(ids, skip_special_tokens=True),
@@ -105,7 +99,7 @@ def generate_steered(
                 prompts[part], names[part], alphas[part], seeds[part], written, strict=True
             )
         ]
-    return made
+    return completions
 
 
 @dataclass(frozen=True)
@@ -154,7 +148,8 @@ def sample_rows(
     stops = model_card(model).stop_ids
     new_ids: list[list[int]] = [[] for _ in rows.seeds]
     finished = [False] * len(rows.seeds)
-    with _steered(model, direction, rows.alpha_of_row, method):
+    hooks = [] if direction is None else [method_hook(method, direction, rows.alpha_of_row)]
+    with model.hooks(fwd_hooks=hooks):
         for left in reversed(range(max_new_tokens)):
             tokens = _next_tokens(logits, generators, temperature)
             for row, token in enumerate(tokens[:, 0].tolist()):
@@ -197,23 +192,12 @@ def _read_prompts(
         logits = unembed(model, after[:, -1])
     else:
         cache = new_cache(model, len(prompt_of_start))
-        with _steered(model, direction, rows.alpha_of_start, method):
+        with model.hooks(fwd_hooks=[method_hook(method, direction, rows.alpha_of_start)]):
             logits = last_logits(
                 model, tokens[prompt_of_start], mask[prompt_of_start], cache=cache
             )[:, -1]
     take_rows(cache, start_of_row)
     return cache, logits[start_of_row.to(logits.device)], mask[prompt_of_row]
-
-
-def _steered(
-    model: HookedModel,
-    direction: Direction | None,
-    alphas: Sequence[float],
-    method: SteeringMethod,
-) -> AbstractContextManager[Any]:
-    if direction is None:
-        return nullcontext()
-    return model.hooks(fwd_hooks=[method_hook(method, direction, alphas)])
 
 
 def _next_tokens(

@@ -9,32 +9,55 @@ units that carry over between layers and models).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..directions import check_same_model
 from ..engine.logits import is_finite
 from ..errors import InputError, NonFiniteError
-from ..types import Direction, Site
+from ..models import model_card
+from ..types import Direction, HookedModel, Site
 
 __all__ = [
     "Condition",
     "FwdHook",
+    "HookFunction",
+    "HookPoint",
     "Positions",
     "SteeringMethod",
     "ablate_direction",
     "add_direction",
     "by_row",
+    "check_direction",
+    "check_room",
+    "check_steering",
     "clamp_direction",
     "method_hook",
     "on_sites",
 ]
 
-FwdHook = tuple[str, Callable[..., Tensor]]
+
+@runtime_checkable
+class HookPoint(Protocol):
+    """The part of TransformerLens's ``HookPoint`` that is read here."""
+
+    name: str | None
+
+
+@runtime_checkable
+class HookFunction(Protocol):
+    """What TransformerLens calls at a hook point: activations in, activations out."""
+
+    def __call__(self, resid: Tensor, /, hook: HookPoint | None = None) -> Tensor: ...
+
+
+FwdHook = tuple[str, HookFunction]
 SteeringMethod = Callable[[Direction, float], FwdHook]
 """Makes the hook that steers along a direction at an alpha: :func:`add_direction`, or a function
 such as ``lambda direction, alpha: clamp_direction(direction, alpha * direction.raw_norm)``. At
@@ -125,7 +148,7 @@ def by_row(hooks: Sequence[FwdHook], *, repeats: int = 1) -> FwdHook:
     if len(names) != 1:
         raise InputError(f"expected hooks of one site, got {sorted(names) or 'none'}")
 
-    def steer(resid: Tensor, hook: Any = None) -> Tensor:
+    def steer(resid: Tensor, hook: HookPoint | None = None) -> Tensor:
         if len(resid) != len(hooks) * repeats:
             raise InputError(f"{len(hooks)} hooks x {repeats} for a batch of {len(resid)} rows")
         parts = zip(hooks, resid.split(repeats), strict=True)
@@ -141,6 +164,42 @@ def method_hook(method: SteeringMethod, direction: Direction, alphas: Sequence[f
     return by_row([method(direction, alpha) for alpha in alphas])
 
 
+def check_direction(model: HookedModel, direction: Direction) -> None:
+    """Raises InputError unless the direction was made on this model, weights and dtype alike."""
+    d_model, n_layers = int(model.cfg.d_model), int(model.cfg.n_layers)
+    if direction.vector.shape[0] != d_model or not 0 <= direction.site.layer < n_layers:
+        raise InputError(
+            f"the direction (layer {direction.site.layer}, width {direction.vector.shape[0]}) does "
+            f"not fit this model ({n_layers} layers, width {d_model})"
+        )
+    check_same_model(direction, model_card(model), "this model is", dtype=True)
+
+
+def check_steering(
+    model: HookedModel,
+    directions: Iterable[Direction],
+    alphas: Sequence[float],
+    prompts: Sequence[object],
+) -> None:
+    """Raises InputError for no prompt, no alpha or one that is not finite, a wrong direction."""
+    if not prompts:
+        raise InputError("prompts: expected at least one, got an empty list")
+    if not alphas or not all(map(math.isfinite, alphas)):
+        raise InputError(f"alphas: expected finite numbers, got {list(alphas)}")
+    for direction in directions:
+        check_direction(model, direction)
+
+
+def check_room(model: HookedModel, n_prompt: int, n_new: int) -> None:
+    """Raises InputError where a prompt and the tokens after it exceed the context."""
+    n_ctx = model_card(model).n_ctx
+    if n_prompt + n_new > n_ctx:
+        raise InputError(
+            f"a prompt of {n_prompt} tokens and {n_new} new ones exceed the {n_ctx} the model was "
+            "loaded for; shorten the prompt, or load the model with a larger n_ctx"
+        )
+
+
 def _hook(
     direction: Direction,
     change: Change,
@@ -154,7 +213,7 @@ def _hook(
     acts_everywhere &= positions is None and condition is None
     rows_on = cache(rows[:, None].to)
 
-    def steer(resid: Tensor, hook: Any = None) -> Tensor:
+    def steer(resid: Tensor, hook: HookPoint | None = None) -> Tensor:
         if not acts_somewhere:
             return resid
         if len(rows) not in (1, len(resid)):
@@ -168,7 +227,7 @@ def _hook(
         if not is_finite(changed):
             row, pos, _ = (~torch.isfinite(changed)).nonzero()[0].tolist()
             raise NonFiniteError(
-                f"{getattr(hook, 'name', None) or direction.site.hook_name}: steering with {what} "
+                f"{(hook and hook.name) or direction.site.hook_name}: steering with {what} "
                 f"is not finite at position {pos} of batch row {row} in {resid.dtype}; use a "
                 "smaller value, or load the model with --dtype bfloat16"
             )
@@ -193,12 +252,12 @@ def _position_mask(positions: Positions, resid: Tensor) -> Bool[Tensor, "batch p
             )
         return positions.to(resid.device)
     mask = torch.zeros(resid.shape[:2], dtype=torch.bool, device=resid.device)
+    columns = positions if isinstance(positions, slice) else list(positions)
     try:
-        mask[:, positions if isinstance(positions, slice) else list(positions)] = True
+        mask[:, columns] = True
     except IndexError:
-        raise InputError(
-            f"positions: expected numbers in 0..{resid.shape[1] - 1}, got {list(positions)}"  # type: ignore[arg-type]
-        ) from None
+        last = resid.shape[1] - 1
+        raise InputError(f"positions: expected numbers in 0..{last}, got {columns}") from None
     return mask
 
 

@@ -9,16 +9,22 @@ import numpy as np
 
 from ..errors import InputError
 from ..types import Estimate
-from .analysis import accuracy_change, effect, instruction_effect, loss_increase
-from .sweep import SteeringSweep
+from .analysis import (
+    MAX_ACCURACY_DROP,
+    MAX_LOSS_INCREASE,
+    accuracy_change,
+    effect,
+    instruction_effect,
+    loss_increase,
+    within_bounds,
+)
+from .measured import SteeringSweep
 
-__all__ = ["Recommendation", "Side", "recommend", "recommendations", "within_bounds"]
+__all__ = ["Recommendation", "Side", "recommend", "recommendations"]
 
 Side = Literal["adding", "removing"]
 SIGNS: dict[Side, float] = {"adding": 1.0, "removing": -1.0}
 
-MAX_LOSS_INCREASE = 0.05
-MAX_ACCURACY_DROP = 0.05
 ENOUGH_BEYOND = 0.95
 
 
@@ -143,26 +149,6 @@ def recommendations(
         for towards, sign in SIGNS.items()
         if any(sign * push > 0 for push in sweep.pushes)
     }
-
-
-def within_bounds(
-    sweep: SteeringSweep,
-    layer: int,
-    alpha: float,
-    *,
-    max_loss_increase: float = MAX_LOSS_INCREASE,
-    max_accuracy_drop: float = MAX_ACCURACY_DROP,
-) -> bool:
-    """Whether the damage on the texts and questions for choosing leaves a setting in question.
-
-    Bounds are in nats per token of neutral text, and a difference of shares.
-    """
-    at = sweep.alpha_index(alpha)
-    losses = sweep.damage.losses[layer][:, ::2]
-    correct = sweep.damage.correct[layer][:, ::2]
-    loss = float((losses[at] - losses[sweep.zero]).mean())
-    drop = float(correct[sweep.zero].mean() - correct[at].mean())
-    return loss <= max_loss_increase and drop <= max_accuracy_drop
 
 
 def _report(

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
-from ..steering.examples import ControlSlopes, Setting, SteeredExample, SteeringResults
+from ..steering.analysis import FrontierPoint
+from ..steering.examples import ControlSlopes, SteeredExample, SteeringResults
 from ..types import Concept
 from .run_results import RunResults
 from .tables import Table, measured, table
@@ -177,7 +178,7 @@ def _slopes(steering: SteeringResults) -> dict[str, Value]:
     }
 
 
-def _setting(row: Setting) -> tuple[Value, ...]:
+def _setting(row: FrontierPoint) -> tuple[Value, ...]:
     return (row.alpha, row.effect, row.loss_increase, row.accuracy, row.coherent_share)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from ..steering.examples import Setting, SteeringResults
+from ..steering.analysis import FrontierPoint
+from ..steering.examples import SteeringResults
 from .run_results import RunResults
 from .steering import ALPHA
 from .text import estimate_text, number_text, plotly_text, signed_text
@@ -116,7 +117,7 @@ def effect_by_layer(run: RunResults) -> go.Figure | None:
     return figure
 
 
-def _hover(row: Setting) -> str:
+def _hover(row: FrontierPoint) -> str:
     said = [f"shift {estimate_text(row.effect)}", f"loss {estimate_text(row.loss_increase)}"]
     if row.accuracy:
         said.append(f"plain questions right {estimate_text(row.accuracy)}")
@@ -137,7 +138,7 @@ def _answer_finding(sweep: SteeringResults) -> str:
     return f"Best setting for {'; for '.join(said)}." if said else ""
 
 
-def _frontier_finding(settings: Sequence[Setting]) -> str:
+def _frontier_finding(settings: Sequence[FrontierPoint]) -> str:
     row = max(settings, key=lambda row: abs(row.effect.value))
     return (
         f"The largest shift, {signed_text(round(row.effect.value, 3))} nats per token at layer "

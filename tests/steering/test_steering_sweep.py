@@ -24,16 +24,25 @@ from empathy_lens.steering import (
     action_log_odds,
     add_controls,
     add_direction,
+    join_sweeps,
+    load_sweep,
     random_controls,
     recommend,
+    save_sweep,
     shuffled_controls,
     steering_sweep,
 )
 from empathy_lens.steering.analysis import asymmetry, dose_response, effect, frontier, slopes
 from empathy_lens.steering.examples import RandomSlopes, SteeringResults, sweep_summary
 from empathy_lens.steering.sweep import first_of_each
-from empathy_lens.steering.sweep_file import join_sweeps, load_sweep, save_sweep
-from empathy_lens.types import ContrastivePair, Direction, PlainQuestion, Site, SteeringPrompt
+from empathy_lens.types import (
+    Concept,
+    ContrastivePair,
+    Direction,
+    PlainQuestion,
+    Site,
+    SteeringPrompt,
+)
 
 GIVE, TAKE = "g", "t"
 ALPHAS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
@@ -314,6 +323,13 @@ def test_the_stricter_count_wants_a_moved_text_to_be_coherent(swept):
     broken = tuple(replace(t, coherence=replace(FINE, repetition=0.9)) for t in moved.texts)
     found = sweep_summary(replace(moved, texts=broken), 1, n_resamples=200)
     assert (found.moved, found.moved_and_coherent) == (18, 0)
+
+
+def test_the_rule_for_moved_texts_names_the_pole_of_the_data(swept):
+    calm = Concept("calm", "calm", "hurried")
+    directions = {k: replace(d, concept=calm) for k, d in swept.directions.items()}
+    rule = sweep_summary(replace(swept, directions=directions), 1, n_resamples=200).moved_rule
+    assert "more (alpha > 0) or less (alpha < 0) calm than the unsteered one" in rule
 
 
 def test_sweeps_of_single_layers_join_to_the_sweep_of_all(planted, train, swept):

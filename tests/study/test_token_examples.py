@@ -11,7 +11,7 @@ from empathy_lens.activations import extract_activations
 from empathy_lens.directions import fit_directions
 from empathy_lens.errors import InputError
 from empathy_lens.evidence.validation import scores
-from empathy_lens.steering.coherence import Coherence
+from empathy_lens.steering import Coherence
 from empathy_lens.steering.examples import SteeredExample
 from empathy_lens.study.token_examples import token_examples
 from empathy_lens.types import Concept, ContrastivePair

@@ -1,20 +1,118 @@
-"""A sweep as a file, and sweeps of single layers as one: so that a long sweep can be resumed."""
+"""What a sweep measured: as a value, as a file from which a long one is resumed, and joined."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from jaxtyping import Float
 
 from ..errors import InputError
 from ..results import read_result, write_result
-from ..types import Direction, SteeringPrompt
-from .damage import Damage
-from .sweep import Controls, SteeredText, SteeringSweep
+from ..types import Completion, Direction, SteeringPrompt
+from .controls import Coherence, Damage
+from .hooks import SteeringMethod, add_direction
 
-__all__ = ["join_sweeps", "load_sweep", "save_sweep"]
+__all__ = [
+    "Controls",
+    "SteeredText",
+    "SteeringSweep",
+    "join_sweeps",
+    "load_sweep",
+    "save_sweep",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SteeredText:
+    """A text that was written under steering, and how it reads.
+
+    ``judged`` is the judge's score, 0 (negative pole) to 1 (positive pole), None without a judge.
+    """
+
+    prompt_index: int
+    completion: Completion
+    coherence: Coherence
+    judged: float | None
+
+    @property
+    def setting(self) -> tuple[int, float]:
+        """The layer and strength that it was written under."""
+        return self.completion.layer, self.completion.alpha
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """Shifts of the log-odds by directions without meaning, on the prompts for reporting."""
+
+    random: Float[np.ndarray, "control push reporting_prompt"]
+    shuffled: Float[np.ndarray, "shuffled push reporting_prompt"]
+
+
+@dataclass(frozen=True, eq=False)
+class SteeringSweep:
+    """What was measured, before any statistics.
+
+    ``log_odds`` (nats per token) are absolute; ``controls`` and ``instruction`` are shifts against
+    no steering. Controls are measured on the prompts ``reporting`` alone, at ``pushes``, strengths
+    other than 0, in rising order, and at the layers that have any. The prompts ``choosing`` are
+    the others.
+    """
+
+    directions: Mapping[int, Direction]
+    alphas: tuple[float, ...]
+    pushes: tuple[float, ...]
+    prompts: tuple[SteeringPrompt, ...]
+    choosing: tuple[int, ...]
+    reporting: tuple[int, ...]
+    log_odds: Float[np.ndarray, "layer alpha prompt"]
+    controls: Mapping[int, Controls]
+    instruction: Float[np.ndarray, "prompt"]
+    damage: Damage
+    texts: tuple[SteeredText, ...]
+    seed: int
+    method: SteeringMethod = add_direction
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        return tuple(self.directions)
+
+    @property
+    def zero(self) -> int:
+        return self.alphas.index(0.0)
+
+    @property
+    def shifts(self) -> Float[np.ndarray, "layer alpha prompt"]:
+        """Shift of the log-odds against no steering, nats per token."""
+        return self.log_odds - self.log_odds[:, self.zero : self.zero + 1]
+
+    def shifts_at(self, layer: int, alpha: float) -> Float[np.ndarray, "prompt"]:
+        """The shifts of one setting. Raises InputError for one that was not swept."""
+        return self.shifts[self.layer_index(layer), self.alpha_index(alpha)]
+
+    def controls_at(self, layer: int) -> Controls:
+        """The controls of a layer, empty where it has none."""
+        none = np.empty((0, len(self.pushes), len(self.reporting)))
+        return self.controls.get(layer, Controls(none, none))
+
+    def layer_index(self, layer: int) -> int:
+        """Where a layer stands. Raises InputError for one that was not swept."""
+        return _place("layer", layer, self.layers)
+
+    def alpha_index(self, alpha: float) -> int:
+        """Where a strength stands. Raises InputError for one that was not swept."""
+        return _place("alpha", alpha, self.alphas)
+
+
+def _place(kind: str, value: T, swept: tuple[T, ...]) -> int:
+    if value not in swept:
+        raise InputError(f"{kind} {value} was not swept; swept {kind}s: {list(swept)}")
+    return swept.index(value)
 
 
 @dataclass(frozen=True)
