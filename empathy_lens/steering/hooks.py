@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -39,6 +39,7 @@ __all__ = [
     "check_steering",
     "clamp_direction",
     "method_hook",
+    "method_name",
     "on_sites",
 ]
 
@@ -162,6 +163,17 @@ def method_hook(method: SteeringMethod, direction: Direction, alphas: Sequence[f
     if method is add_direction:  # takes one alpha a row, in one operation
         return add_direction(direction, torch.tensor(list(alphas), dtype=torch.float32))
     return by_row([method(direction, alpha) for alpha in alphas])
+
+
+def method_name(method: SteeringMethod) -> str:
+    """What a stored sweep calls its method: a function's name, with the options of a ``partial``.
+
+    Lambdas are all called ``<lambda>``: give a method that is stored a name with ``def``.
+    """
+    if isinstance(method, partial):
+        options = [*map(repr, method.args), *(f"{k}={v!r}" for k, v in method.keywords.items())]
+        return f"{method_name(method.func)}({', '.join(options)})"
+    return str(getattr(method, "__name__", None) or repr(method))
 
 
 def check_direction(model: HookedModel, direction: Direction) -> None:

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..results import read_result, write_result
 from ..types import Completion, Direction, SteeringPrompt
 from .controls import Coherence, Damage
-from .hooks import SteeringMethod, add_direction
+from .hooks import SteeringMethod, add_direction, method_name
 
 __all__ = [
     "Controls",
@@ -142,7 +142,10 @@ class StoredControls:
 
 @dataclass(frozen=True)
 class StoredSweep:
-    """A sweep's measurements; its directions and prompts are kept elsewhere."""
+    """A sweep's measurements; its directions and prompts are kept elsewhere.
+
+    ``method`` is what :func:`~.hooks.method_name` calls it; files older than it were all added.
+    """
 
     layers: tuple[int, ...]
     alphas: tuple[float, ...]
@@ -156,6 +159,7 @@ class StoredSweep:
     losses: Mapping[int, StoredArray]
     correct: Mapping[int, tuple[tuple[bool, ...], ...]]
     texts: tuple[SteeredText, ...]
+    method: str = method_name(add_direction)
 
 
 def save_sweep(path: Path, sweep: SteeringSweep) -> None:
@@ -176,16 +180,21 @@ def save_sweep(path: Path, sweep: SteeringSweep) -> None:
         losses={k: StoredArray.of(v) for k, v in sweep.damage.losses.items()},
         correct={k: tuple(map(tuple, v.tolist())) for k, v in sweep.damage.correct.items()},
         texts=sweep.texts,
+        method=method_name(sweep.method),
     )
     write_result(path, stored)
 
 
 def load_sweep(
-    path: Path, directions: Mapping[int, Direction], prompts: Sequence[SteeringPrompt]
+    path: Path,
+    directions: Mapping[int, Direction],
+    prompts: Sequence[SteeringPrompt],
+    *,
+    method: SteeringMethod = add_direction,
 ) -> SteeringSweep:
-    """A sweep equal to the one saved, given its directions and prompts.
+    """A sweep equal to the one saved, given its directions, prompts and method.
 
-    Raises InputError for another kind of file, or a layer without its direction.
+    Raises InputError for another kind of file, another method, or a layer without its direction.
     """
     try:
         stored = read_result(path, StoredSweep)
@@ -194,6 +203,11 @@ def load_sweep(
     absent = sorted(set(stored.layers) - set(directions))
     if absent:
         raise InputError(f"{path}: not a sweep of these layers; no direction for {absent}")
+    if stored.method != method_name(method):
+        raise InputError(
+            f"{path}: measured with the method {stored.method}, not with {method_name(method)}; "
+            "give the method that it was measured with, or run it again"
+        )
     return SteeringSweep(
         directions={layer: directions[layer] for layer in stored.layers},
         alphas=stored.alphas,
@@ -212,18 +226,19 @@ def load_sweep(
         ),
         texts=stored.texts,
         seed=stored.seed,
+        method=method,
     )
 
 
 def join_sweeps(sweeps: Sequence[SteeringSweep]) -> SteeringSweep:
     """Sweeps of different layers, alike in all else, as one over all their layers.
 
-    Raises InputError where two hold the same layer or differ in strengths, prompts or seed.
+    Raises InputError where two hold the same layer or differ in strengths, prompts, seed or method.
     """
     if not sweeps:
         raise InputError("expected at least one sweep, got none")
     first, layers = sweeps[0], [layer for s in sweeps for layer in s.layers]
-    for name in ("alphas", "pushes", "prompts", "choosing", "reporting", "seed"):
+    for name in ("alphas", "pushes", "prompts", "choosing", "reporting", "seed", "method"):
         if any(getattr(s, name) != getattr(first, name) for s in sweeps):
             raise InputError(f"sweeps to be joined differ in {name}")
     if layers != sorted(set(layers)):

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from empathy_lens.directions import fit_direction
 from empathy_lens.engine.tokens import encode
 from empathy_lens.errors import InputError, NonFiniteError
 from empathy_lens.steering import ablate_direction, add_direction, by_row, clamp_direction, on_sites
+from empathy_lens.steering.hooks import method_name
 from empathy_lens.types import ContrastivePair, Direction, Provenance, Site
 
 WIDTH = 16
@@ -141,6 +143,13 @@ def test_a_hook_serves_batches_of_any_length_and_precision():
         moved = DIRECTION.project(after) - DIRECTION.project(before)
         expected = torch.tensor([2.0, 0.0, -2.0])[:, None].expand(3, positions)
         torch.testing.assert_close(moved, expected, atol=0.02, rtol=0.02)
+
+
+def test_a_method_is_called_by_its_name_and_its_options():
+    assert method_name(add_direction) == "add_direction"
+    low = partial(add_direction, positions=slice(3, None))
+    assert method_name(low) == "add_direction(positions=slice(3, None, None))"
+    assert method_name(lambda direction, alpha: clamp_direction(direction, alpha)) == "<lambda>"
 
 
 def test_bad_positions_and_sites_are_named():

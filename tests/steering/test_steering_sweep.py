@@ -1,6 +1,7 @@
 """A model whose action log-odds provably follow a planted direction, swept and recommended."""
 
 import doctest
+import json
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -239,6 +240,27 @@ def test_a_sweep_comes_back_from_its_file_as_it_was(swept, tmp_path):
     write_json(tmp_path / "other.json", {"layers": [1]})
     with pytest.raises(InputError, match="not a sweep"):
         load_sweep(tmp_path / "other.json", swept.directions, PROMPTS)
+
+
+def test_a_stored_sweep_goes_on_with_the_method_that_made_it_and_no_other(swept, tmp_path):
+    def backwards(direction, alpha):
+        return add_direction(direction, -alpha)
+
+    path = tmp_path / "sweep.json"
+    turned = replace(swept, method=backwards)
+    save_sweep(path, turned)
+    assert load_sweep(path, swept.directions, PROMPTS, method=backwards).method is backwards
+    with pytest.raises(InputError, match="the method backwards, not with add_direction"):
+        load_sweep(path, swept.directions, PROMPTS)
+    with pytest.raises(InputError, match="differ in method"):
+        join_sweeps([swept, turned])
+    save_sweep(path, swept)
+    stored = json.loads(path.read_text())
+    assert stored.pop("method") == "add_direction"
+    write_json(path, stored)
+    assert load_sweep(path, swept.directions, PROMPTS).method is add_direction
+    with pytest.raises(InputError, match="the method add_direction, not with backwards"):
+        load_sweep(path, swept.directions, PROMPTS, method=backwards)
 
 
 def assert_same_controls(found, wanted):
