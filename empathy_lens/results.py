@@ -12,6 +12,8 @@ default may be missing, :data:`Optionally` is left out of the file while it is N
 
 from __future__ import annotations
 
+import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +21,14 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
 
 from .errors import InputError
 from .files import read_bytes, write_json
@@ -32,13 +41,16 @@ __all__ = [
     "Optionally",
     "RunConfig",
     "RunSummary",
+    "Settings",
     "StageSummary",
     "from_plain",
     "read_result",
+    "read_settings",
     "to_plain",
     "write_result",
 ]
 
+S = TypeVar("S", bound="Settings")
 T = TypeVar("T")
 SHOWN_FAULTS = 5
 
@@ -158,19 +170,44 @@ def to_plain(result: object) -> Any:
     return _adapter(kind).dump_python(result, mode="json")
 
 
+class Settings(BaseModel):
+    """Base of what people write by hand in a TOML file: frozen, strict, no unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def read_settings(path: Path, kind: type[S]) -> S:
+    """The settings of a kind that a TOML file holds.
+
+    Raises InputError naming the file and each field with what was expected of it. Values stay out
+    of the message: somebody may have written a key there.
+    """
+    try:
+        # In JSON a list may stand for a tuple, also where types are strict.
+        text = json.dumps(tomllib.loads(read_bytes(path).decode("utf-8")), default=str)
+        return kind.model_validate_json(text)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 text, byte {error.start} is not") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not valid TOML ({error})") from None
+    except ValidationError as error:
+        raise InputError(_faults(str(path), error, show_values=False)) from None
+
+
 def write_result(path: Path, result: object) -> None:
     """Writes a result as its JSON file, atomically; NaN and infinity are refused."""
     write_json(path, to_plain(result))
 
 
-def _faults(name: str, error: ValidationError) -> str:
-    found = error.errors(include_url=False)
+def _faults(name: str, error: ValidationError, *, show_values: bool = True) -> str:
+    faults = error.errors(include_url=False)
     lines = [
-        f"{name}: {'.'.join(map(str, fault['loc'])) or 'the whole file'}: {fault['msg']}, "
-        f"got {_short(fault['input'])}"
-        for fault in found[:SHOWN_FAULTS]
+        f"{name}: {'.'.join(map(str, fault['loc'])) or 'the whole file'}: "
+        f"{fault['msg'].removeprefix('Value error, ')}"
+        + (f", got {_short(fault['input'])}" if show_values else "")
+        for fault in faults[:SHOWN_FAULTS]
     ]
-    more = len(found) - SHOWN_FAULTS
+    more = len(faults) - SHOWN_FAULTS
     return "\n".join(lines) + (f"\n… and {more} more" if more > 0 else "")
 
 

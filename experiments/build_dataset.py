@@ -9,21 +9,21 @@ reproduces the committed files byte for byte. To add pairs, append them to eithe
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from empathy_lens.cli.shared import SeedOption, clear_errors, run_script
-from empathy_lens.data import data_hash, load_pairs, save_pairs, split_pairs
+from empathy_lens.data import load_pairs, save_pairs, split_pairs
 from empathy_lens.errors import InputError
-from empathy_lens.files import write_json
-from empathy_lens.pairs.dataset import describe
+from empathy_lens.pairs import DatasetSummary, describe
+from empathy_lens.results import write_result
 from empathy_lens.types import ContrastivePair
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "contrastive_pairs"
 
 
-def build(folder: Path, *, n_test: int, seed: int) -> dict[str, Any]:
+def build(folder: Path, *, n_test: int, seed: int) -> DatasetSummary:
     train_file, test_file = folder / "train_pairs.jsonl", folder / "test_pairs.jsonl"
     pairs: dict[str, ContrastivePair] = {}
     for path in (train_file, test_file):
@@ -36,12 +36,11 @@ def build(folder: Path, *, n_test: int, seed: int) -> dict[str, Any]:
     halves = split_pairs(tuple(pairs.values()), n_test=n_test, seed=seed)
     train = tuple(replace(pair, split="train") for pair in halves[0])
     test = tuple(replace(pair, split="test") for pair in halves[1])
-    summary = {"seed": seed, "n_test": n_test, **describe(train + test)}
-    summary["data_hash"] = {train_file.name: data_hash(train), test_file.name: data_hash(test)}
+    summary = describe(train, test, seed=seed, n_test=n_test)
     # Every pair is in one file or the other at each moment: a killed run loses none.
     for path, content in ((train_file, train + test), (test_file, test), (train_file, train)):
         save_pairs(path, content, sides=("empathic_text", "non_empathic_text"))
-    write_json(folder / "dataset_summary.json", summary)
+    write_result(folder / "dataset_summary.json", summary)
     return summary
 
 
@@ -53,7 +52,7 @@ def main(
     """Split the contrastive pairs into train and test and describe them."""
     with clear_errors("Run it again: every pair is in one file or the other."):
         summary = build(folder, n_test=n_test, seed=seed)
-    print(f"{folder}: {summary['by_split']}, seed {seed}")
+    print(f"{folder}: {summary.by_split}, seed {seed}")
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ dataset_summary.json the data set. Run it again to go on: nothing is asked twice
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from empathy_lens.cli.shared import clear_errors, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
+SCENARIOS = ROOT / "data" / "eia_scenarios" / "scenarios.json"
 AGAIN = "Run the same command to go on; what was paid for is in the journal."
 
 
@@ -25,6 +26,10 @@ def main(
     pairs: Annotated[int, typer.Option(help="pairs to ask for, over all runs")] = 90,
     out: Annotated[Path, typer.Option(help="folder")] = ROOT / "results" / "generated",
     config: Annotated[Path | None, typer.Option(help="vendors, prices, limits (TOML)")] = None,
+    scenarios: Annotated[Path, typer.Option(help="situations with a rubric (JSON)")] = SCENARIOS,
+    prompts: Annotated[
+        Path | None, typer.Option(help="concept and wordings (TOML; default: empathy)")
+    ] = None,
     vendors: Annotated[str | None, typer.Option(help="only these, such as openai,gemini")] = None,
     max_cost: Annotated[float | None, typer.Option(help="US dollars, over all runs")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -47,8 +52,9 @@ def main(
         from empathy_lens.cli.generation import print_plan, print_run
         from empathy_lens.console import progress_bars
         from empathy_lens.data import load_pairs
-        from empathy_lens.pairs.run import GenerateOptions, generate, plan_and_price
-        from empathy_lens.vendors.config import DEFAULT_CONFIG, load_config
+        from empathy_lens.pairs import GenerateOptions, generate, load_prompts, plan_and_price
+        from empathy_lens.results import to_plain
+        from empathy_lens.vendors import DEFAULT_CONFIG, load_config
 
         chosen = load_config(config or DEFAULT_CONFIG)
         if vendors is not None:
@@ -59,7 +65,8 @@ def main(
         ]
         options = GenerateOptions(
             config=chosen,
-            scenarios=ROOT / "data" / "eia_scenarios" / "scenarios.json",
+            scenarios=scenarios,
+            prompts=None if prompts is None else load_prompts(prompts),
             out=out,
             n_pairs=pairs,
             seed=seed,
@@ -72,19 +79,19 @@ def main(
             merged=(shipped[0], shipped[1]) if merge_shipped else ((), ()),
         )
         if dry_run:
-            slots, priced = plan_and_price(options)
-            _print_json(priced) if as_json else print_plan(slots, priced, options)
+            slots, price = plan_and_price(options)
+            _print_json(to_plain(price)) if as_json else print_plan(slots, price, options)
             return
         with progress_bars() as console:
             made = generate(options, console.progress("pairs"))
-        _print_json(dict(made.summary)) if as_json else print_run(made, options)
+        _print_json(to_plain(made.summary)) if as_json else print_run(made, options)
         for message in made.halted.values():
             print(f"warning: {message}", file=sys.stderr)
         if made.halted:
             raise SystemExit(1)
 
 
-def _print_json(data: dict[str, Any]) -> None:
+def _print_json(data: object) -> None:
     print(json.dumps(data, indent=2))
 
 

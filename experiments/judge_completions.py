@@ -10,7 +10,7 @@ about once: run it again to go on.
 import asyncio
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -39,18 +39,24 @@ def main(
         from empathy_lens.cli.generation import print_costs
         from empathy_lens.console import progress_bars
         from empathy_lens.data import load_rubric_completions, load_scenarios
-        from empathy_lens.files import write_json
-        from empathy_lens.pairs.judge import (
+        from empathy_lens.pairs.api_judge import (
+            JudgeReport,
+            Score,
             Text,
             agreement,
             estimate_judging,
             judge_texts,
             steered_texts,
         )
-        from empathy_lens.pairs.write_pairs import cost_summary
-        from empathy_lens.results import to_plain
-        from empathy_lens.vendors.caller import open_caller
-        from empathy_lens.vendors.config import DEFAULT_CONFIG, load_config
+        from empathy_lens.results import to_plain, write_result
+        from empathy_lens.types import Progress
+        from empathy_lens.vendors import (
+            DEFAULT_CONFIG,
+            Costs,
+            cost_summary,
+            load_config,
+            open_caller,
+        )
 
         chosen = load_config(config or DEFAULT_CONFIG)
         vendor, model = chosen.model(judge)
@@ -61,34 +67,29 @@ def main(
         steered = {} if run is None else steered_texts(run / "steering_examples.json")
         texts += list(steered.values())
         if dry_run:
-            priced = estimate_judging(texts, scenarios, vendor, model, out / "journal.jsonl")
-            print(json.dumps(priced, indent=2))
+            price = estimate_judging(texts, scenarios, vendor, model, out / "journal.jsonl")
+            print(json.dumps(to_plain(price), indent=2))
             return
 
-        async def ask(progress: Any) -> tuple[Any, dict[str, Any]]:
+        async def ask(progress: Progress) -> tuple[tuple[Score, ...], Costs]:
             async with open_caller(chosen, out / "journal.jsonl", max_cost_usd=max_cost) as caller:
                 scores = await judge_texts(caller, judge, texts, scenarios, progress)
                 return scores, cost_summary(caller.journal)
 
         with progress_bars() as console:
             scores, costs = asyncio.run(ask(console.progress("texts")))
-        found = agreement(scores, rubric)
-        report = {
-            "judge": f"{vendor.name}:{model.name}",
-            "agreement": to_plain(found),
-            "scores": [vars(s) for s in scores],
-            "costs": costs,
-        }
-        write_json(out / "judge_scores.json", report)
+        agreed = agreement(scores, rubric)
+        report = JudgeReport(f"{vendor.name}:{model.name}", agreed, scores, costs)
+        write_result(out / "judge_scores.json", report)
         if as_json:
-            print(json.dumps(report, indent=2))
+            print(json.dumps(to_plain(report), indent=2))
             return
         terminal = Console()
         print_costs(terminal, costs)
         figures = {
-            "share of equal scores": found.exact,
-            "Cohen's kappa, quadratic weights": found.kappa,
-            "Spearman": found.spearman,
+            "share of equal scores": agreed.exact,
+            "Cohen's kappa, quadratic weights": agreed.kappa,
+            "Spearman": agreed.spearman,
         }
         for name, figure in figures.items():
             terminal.print(f"{name}: {figure or 'cannot be had'}", highlight=False)

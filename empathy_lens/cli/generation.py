@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..pairs.plan import Slot
-from ..pairs.run import Generated, GenerateOptions
+from ..pairs import Generated, GenerateOptions, Slot
+from ..pairs.plan import Price
+from ..vendors import Costs
 
-__all__ = ["print_costs", "print_plan", "print_run"]
 
-
-def print_plan(slots: Sequence[Slot], priced: Mapping[str, Any], options: GenerateOptions) -> None:
+def print_plan(slots: Sequence[Slot], price: Price, options: GenerateOptions) -> None:
     """What would be asked of whom, and what it should cost."""
     console = Console()
     table = _table("Plan", "vendor", "model", "pairs", "key from")
@@ -36,7 +34,7 @@ def print_plan(slots: Sequence[Slot], priced: Mapping[str, Any], options: Genera
     limits = options.config.limits
     cap = limits.max_cost_usd if options.max_cost_usd is None else options.max_cost_usd
     console.print(
-        f"{priced['calls']} calls still to be made, about ${priced['estimated_cost_usd']:.2f} "
+        f"{price.calls} calls still to be made, about ${price.estimated_cost_usd:.2f} "
         f"(estimate; repairs and second tries come on top). Cap: ${cap:.2f}. Nothing was asked.",
         highlight=False,
         soft_wrap=True,
@@ -46,43 +44,43 @@ def print_plan(slots: Sequence[Slot], priced: Mapping[str, Any], options: Genera
 def print_run(made: Generated, options: GenerateOptions) -> None:
     """What a run cost and made, and where it is."""
     console, summary = Console(), made.summary
-    print_costs(console, summary["costs"])
-    plan, quality = summary["plan"], summary["quality"]
+    print_costs(console, summary.costs)
+    plan, quality = summary.plan, summary.quality
     lines = [
-        f"{plan['written']} of {plan['n_pairs']} pairs written, {plan['repaired']} after a repair; "
-        f"missing: {_counts(plan['missing'])}",
-        f"{quality['accepted']} passed the checks; rejected: {_counts(quality['rejections'])}",
+        f"{plan.written} of {plan.n_pairs} pairs written, {plan.repaired} after a repair; "
+        f"missing: {_counts(plan.missing)}",
+        f"{quality.accepted} passed the checks; rejected: {_counts(quality.rejections)}",
     ]
-    giveaway = quality["lexical_giveaway"]
-    if giveaway["naive_bayes_auroc"] is not None:
+    giveaway = quality.lexical_giveaway
+    if giveaway.naive_bayes_auroc is not None:
         lines.append(
-            f"a bag of words tells their sides apart with AUROC {giveaway['naive_bayes_auroc']:.2f}"
-            f" (0.5 is chance); most telling: {', '.join(list(giveaway['telling_words'])[:6])}"
+            f"a bag of words tells their sides apart with AUROC {giveaway.naive_bayes_auroc:.2f}"
+            f" (0.5 is chance); most telling: {', '.join(list(giveaway.telling_words)[:6])}"
         )
     lines += [
-        f"reviewers {k['reviewers'][0]} and {k['reviewers'][1]}: {k['same']} of {k['n_pairs']} "
-        f"decisions alike, kappa {'undefined' if k['kappa'] is None else format(k['kappa'], '.2f')}"
-        for k in summary["review"]["kappas"]
+        f"reviewers {k.reviewers[0]} and {k.reviewers[1]}: {k.same} of {k.n_pairs} "
+        f"decisions alike, kappa {'undefined' if k.kappa is None else format(k.kappa, '.2f')}"
+        for k in summary.review.kappas
     ]
     if made.capped:
         lines.append("stopped before the cap; raise --max-cost to go on")
     if made.unasked:
         lines.append(f"{made.unasked} pairs are still to be asked for: run the same command again")
-    lines.append(f"train and test: {_counts(summary['by_split'])}, in {options.out}")
+    lines.append(f"train and test: {_counts(summary.by_split)}, in {options.out}")
     for line in lines:
         console.print(escape(line), highlight=False, soft_wrap=True)
 
 
-def print_costs(console: Console, costs: Mapping[str, Any]) -> None:
+def print_costs(console: Console, costs: Costs) -> None:
     """Tokens, cost and failures by vendor, over all runs of a journal."""
     table = _table("Paid", "vendor", "answers", "tokens in", "tokens out", "US dollars", "failures")
-    for name, row in costs["by_vendor"].items():
-        tokens = [f"{row[k]:,}" for k in ("answers", "input_tokens", "output_tokens")]
-        table.add_row(name, *tokens, f"{row['cost_usd']:.4f}", escape(_counts(row["failures"])))
+    for name, row in costs.by_vendor.items():
+        tokens = [f"{n:,}" for n in (row.answers, row.input_tokens, row.output_tokens)]
+        table.add_row(name, *tokens, f"{row.cost_usd:.4f}", escape(_counts(row.failures)))
     console.print(table)
-    doubt = costs["calls_in_doubt"]
+    doubt = costs.calls_in_doubt
     note = f", of them {doubt} calls of killed runs at their highest price" if doubt else ""
-    console.print(f"${costs['cost_usd']:.4f} in all{note}", highlight=False)
+    console.print(f"${costs.cost_usd:.4f} in all{note}", highlight=False)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -1,48 +1,155 @@
-"""A data set from pairs: a split with a fixed seed, the shipped pairs beside it, and its card."""
+"""A data set from pairs: a split with a fixed seed, the shipped pairs beside it, its summary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from ..data import count_by, data_hash, save_pairs, split_pairs
 from ..errors import InputError
-from ..files import write_json
+from ..results import write_result
 from ..types import ContrastivePair
-
-__all__ = ["SplitBy", "describe", "merge", "split", "write_dataset"]
+from ..vendors import Costs
 
 SplitBy = Literal["situation", "source"]
 Pairs = tuple[ContrastivePair, ...]
 
-QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
+
+@dataclass(frozen=True)
+class Quantiles:
+    """How figures of many texts lie."""
+
+    min: float
+    q05: float
+    median: float
+    q95: float
+    max: float
 
 
-def describe(pairs: Sequence[ContrastivePair]) -> dict[str, Any]:
-    """Counts, word counts, and the words of the positive side over those of the negative."""
+@dataclass(frozen=True, kw_only=True)
+class DatasetSummary:
+    """``dataset_summary.json``: counts, words of the texts, and the SHA-256 of each file.
+
+    ``length_ratio`` is the words of the positive side over those of the negative.
+    """
+
+    seed: int
+    n_test: int
+    n_pairs: int
+    by_scenario: Mapping[str, int]
+    by_format: Mapping[str, int]
+    by_split: Mapping[str, int]
+    by_source_model: Mapping[str, int]
+    words: Mapping[str, Quantiles]
+    length_ratio: Quantiles
+    data_hash: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AskedModel:
+    """A model that was asked, in what way, and its prices in US dollars a million tokens."""
+
+    vendor: str
+    protocol: str
+    structured: str
+    name: str
+    usd_per_million_input: float
+    usd_per_million_output: float
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """What became of the planned pairs; ``second_tries`` and ``missing`` are counts by reason."""
+
+    n_pairs: int
+    written: int
+    repaired: int
+    second_tries: Mapping[str, int]
+    missing: Mapping[str, int]
+    models: tuple[AskedModel, ...]
+
+
+@dataclass(frozen=True)
+class Giveaway:
+    """How well a bag of words tells the sides of a batch apart, and by which words.
+
+    ``naive_bayes_auroc`` is of situations that it was not trained on: 0.5 is chance. It is None
+    where the batch is too small to say. ``telling_words``: log-odds, positive pole above 0.
+    """
+
+    naive_bayes_auroc: float | None
+    n_pairs: int
+    telling_words: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class QualitySummary:
+    """How many pairs passed the checks; ``rejections`` are counts by reason."""
+
+    accepted: int
+    accepted_by_source_model: Mapping[str, int]
+    rejected: int
+    rejections: Mapping[str, int]
+    lexical_giveaway: Giveaway
+    judges: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Kappa:
+    """Cohen's kappa of two reviewers over accept, edit and reject; None where it is undefined."""
+
+    reviewers: tuple[str, str]
+    n_pairs: int
+    same: int
+    kappa: float | None
+
+
+@dataclass(frozen=True)
+class ReviewSummary:
+    """Decisions of reviewers, and how many pairs they took out."""
+
+    decisions: int
+    by_verdict: Mapping[str, int]
+    taken_out: int
+    kappas: tuple[Kappa, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedSummary(DatasetSummary):
+    """The same of pairs that models wrote, with what they cost."""
+
+    split_by: SplitBy
+    plan: PlanSummary
+    quality: QualitySummary
+    review: ReviewSummary
+    costs: Costs
+    unreadable_journal_lines: int
+
+
+def describe(train: Pairs, test: Pairs, *, seed: int, n_test: int) -> DatasetSummary:
+    """Counts, word counts, length ratios and hashes of a split data set."""
+    pairs = (*train, *test)
     texts = ("prompt", "positive", "negative")
     words = {name: [len(getattr(pair, name).split()) for pair in pairs] for name in texts}
-    ratios = np.divide(words["positive"], words["negative"]).tolist()
+    return DatasetSummary(
+        seed=seed,
+        n_test=n_test,
+        n_pairs=len(pairs),
+        by_scenario=count_by(pairs, "scenario_id"),
+        by_format=count_by(pairs, "format"),
+        by_split=count_by(pairs, "split"),
+        by_source_model=count_by(pairs, "source_model"),
+        words={name: _quantiles(counts) for name, counts in words.items()},
+        length_ratio=_quantiles(np.divide(words["positive"], words["negative"])),
+        data_hash={"train_pairs.jsonl": data_hash(train), "test_pairs.jsonl": data_hash(test)},
+    )
 
-    def quantiles(values: Sequence[int] | Sequence[float]) -> dict[str, float]:
-        return {n: round(float(np.quantile(values, q)), 3) for n, q in QUANTILES.items()}
 
-    return {
-        "n_pairs": len(pairs),
-        "by_scenario": count_by(pairs, "scenario_id"),
-        **{f"by_{n}": count_by(pairs, n) for n in ("format", "split", "source_model")},
-        "words": {name: quantiles(counts) for name, counts in words.items()},
-        "length_ratio": quantiles(ratios),
-    }
-
-
-def split(
-    pairs: Sequence[ContrastivePair], *, by: SplitBy, n_test: int, seed: int
-) -> tuple[Pairs, Pairs]:
+def split(pairs: Pairs, *, by: SplitBy, n_test: int, seed: int) -> tuple[Pairs, Pairs]:
     """Train and test pairs, marked as such, with no situation on both sides.
 
     ``by="source"`` tests on models that wrote nothing to train on: sources are drawn with the seed
@@ -68,20 +175,19 @@ def merge(own: Sequence[ContrastivePair], others: Sequence[ContrastivePair]) -> 
     return tuple(merged.values())
 
 
-def write_dataset(folder: Path, train: Pairs, test: Pairs, about: dict[str, Any]) -> dict[str, Any]:
-    """Writes train_pairs.jsonl, test_pairs.jsonl and dataset_summary.json; gives the last."""
-    files = {"train_pairs.jsonl": train, "test_pairs.jsonl": test}
-    for name, pairs in files.items():
-        save_pairs(folder / name, pairs)
-    summary = {**describe(train + test), **about}
-    summary["data_hash"] = {name: data_hash(pairs) for name, pairs in files.items()}
-    write_json(folder / "dataset_summary.json", summary)
-    return summary
+def write_dataset(folder: Path, train: Pairs, test: Pairs, summary: DatasetSummary) -> None:
+    """Writes train_pairs.jsonl, test_pairs.jsonl and dataset_summary.json."""
+    save_pairs(folder / "train_pairs.jsonl", train)
+    save_pairs(folder / "test_pairs.jsonl", test)
+    write_result(folder / "dataset_summary.json", summary)
 
 
-def _split_by_source(
-    pairs: Sequence[ContrastivePair], n_test: int, seed: int
-) -> tuple[Pairs, Pairs]:
+def _quantiles(values: Sequence[int] | np.ndarray) -> Quantiles:
+    figures = np.quantile(values, (0.0, 0.05, 0.5, 0.95, 1.0)).round(3)
+    return Quantiles(*figures.tolist())
+
+
+def _split_by_source(pairs: Pairs, n_test: int, seed: int) -> tuple[Pairs, Pairs]:
     sources = sorted({p.source_model for p in pairs})
     order = np.random.default_rng(seed).permutation(len(sources))
     held_out: set[str] = set()

@@ -7,24 +7,66 @@ data set can grow without asking anything twice.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import numpy as np
 
 from ..errors import InputError
-from ..types import Scenario
-from ..vendors.config import Config, Model, Vendor
-from ..vendors.requests import PAIR_SCHEMA, Request
+from ..results import Settings, read_settings
+from ..types import Concept, ContrastivePair, Scenario
+from ..vendors import (
+    Config,
+    Model,
+    Request,
+    UnreadableReplyError,
+    Vendor,
+    json_object,
+    object_schema,
+)
 
-__all__ = ["Slot", "pair_request", "plan_pairs", "prompts"]
-
+DEFAULT_PROMPTS = Path(__file__).with_name("prompts.toml")
+TEXTS = ("prompt", "positive_text", "negative_text")
+PAIR_SCHEMA = object_schema(**{name: {"type": "string"} for name in TEXTS})
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)(?:/(\d+))?\}")
+
+
+class ConceptWords(Settings):
+    """The concept that pairs are about, the names of its poles, and words that would betray it.
+
+    ``telling`` are regular expressions that no text may match.
+    """
+
+    name: str
+    positive: str
+    negative: str
+    telling: tuple[str, ...] = ()
+
+
+class Situations(Settings):
+    """Who is met, and what to know of them; every combination comes up before one returns."""
+
+    people: tuple[str, ...]
+    circumstances: tuple[str, ...]
+
+
+class Prompts(Settings):
+    """What models are told (``prompts.toml``): wordings, forms, facts by scenario, situations."""
+
+    wordings: tuple[str, ...]
+    request: str
+    another_try: str
+    repair: str
+    judge_system: str
+    judge: str
+    concept: ConceptWords
+    forms: Mapping[str, str]
+    facts: Mapping[str, tuple[str, ...]]
+    situations: Situations
 
 
 @dataclass(frozen=True)
@@ -55,14 +97,30 @@ class Slot:
         return f"{_slug(self.person)}--{_slug(self.circumstance)}"
 
 
+@dataclass(frozen=True)
+class Price:
+    """Calls still to be made, and their estimated cost in US dollars.
+
+    Repairs and second tries come on top.
+    """
+
+    calls: int
+    by_vendor: Mapping[str, int]
+    estimated_cost_usd: float
+
+
 @cache
-def prompts() -> Mapping[str, Any]:
-    """The wordings, forms, facts and situations of ``prompts.toml``."""
-    return tomllib.loads(Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8"))
+def load_prompts(path: Path = DEFAULT_PROMPTS) -> Prompts:
+    """The prompts in a TOML file. Raises InputError that names what is wrong where."""
+    return read_settings(path, Prompts)
 
 
 def plan_pairs(
-    scenarios: Mapping[str, Scenario], config: Config, n_pairs: int, seed: int
+    scenarios: Mapping[str, Scenario],
+    config: Config,
+    n_pairs: int,
+    seed: int,
+    prompts: Prompts | None = None,
 ) -> tuple[Slot, ...]:
     """``n_pairs`` slots in rotation over scenarios, models, formats and wordings.
 
@@ -72,14 +130,14 @@ def plan_pairs(
     """
     if n_pairs < 1 or seed < 0:
         raise InputError(f"expected 1 pair or more and a seed of 0 or more, got {n_pairs}, {seed}")
-    told = prompts()
-    unknown = sorted(set(scenarios) - set(told["facts"]))
+    prompts = prompts or load_prompts()
+    unknown = sorted(set(scenarios) - set(prompts.facts))
     if unknown:
         raise InputError(f"no facts are known for the scenarios {unknown}; see prompts.toml")
     models = [(v, m) for v in config.vendors.values() for m in v.models]
-    games, forms = list(scenarios.values()), list(told["forms"])
-    sizes = (len(games), len(models), len(forms), len(told["wordings"]))
-    people, circumstances = told["situations"]["people"], told["situations"]["circumstances"]
+    games, forms = list(scenarios.values()), list(prompts.forms)
+    sizes = (len(games), len(models), len(forms), len(prompts.wordings))
+    people, circumstances = prompts.situations.people, prompts.situations.circumstances
     rng = np.random.default_rng(seed)
     who, what = rng.permutation(len(people)), rng.permutation(len(circumstances))
     of_scenario = dict.fromkeys(scenarios, 0)
@@ -99,21 +157,23 @@ def plan_pairs(
                 wording=wording,
                 person=people[who[turn % len(people)]],
                 circumstance=circumstances[what[turn % len(circumstances)]],
-                facts=tuple(_draw(fact, draws) for fact in told["facts"][scenario.id]),
+                facts=tuple(_draw(fact, draws) for fact in prompts.facts[scenario.id]),
                 seed=int(draws.integers(2**31)),
             )
         )
     return tuple(slots)
 
 
-def pair_request(slot: Slot, attempt: int, max_tokens: int) -> Request:
+def pair_request(
+    slot: Slot, attempt: int, max_tokens: int, prompts: Prompts | None = None
+) -> Request:
     """What is asked for a slot.
 
     ``attempt`` counts from 0; a later one is another question with another seed, so that no
     question is ever paid for twice.
     """
-    told, scenario = prompts(), slot.scenario
-    text = told["request"].format(
+    prompts, scenario = prompts or load_prompts(), slot.scenario
+    text = prompts.request.format(
         title=scenario.title,
         description=scenario.description,
         objective=scenario.objective,
@@ -121,21 +181,57 @@ def pair_request(slot: Slot, attempt: int, max_tokens: int) -> Request:
         person=slot.person,
         circumstance=slot.circumstance,
         facts="; ".join(slot.facts),
-        form=told["forms"][slot.format],
+        form=prompts.forms[slot.format],
         two=scenario.rubric["2"],
         zero=scenario.rubric["0"],
     )
     if attempt:
-        text += told["another_try"].format(number=attempt + 1)
+        text += prompts.another_try.format(number=attempt + 1)
     return Request(
         vendor=slot.vendor,
         model=slot.model,
-        system=told["wordings"][slot.wording],
+        system=prompts.wordings[slot.wording],
         messages=(("user", text),),
         schema=PAIR_SCHEMA,
         max_tokens=max_tokens,
         seed=slot.seed + attempt,
         purpose=f"{slot.pair_id}/{slot.seed}/{attempt}",
+    )
+
+
+def parse_pair(text: str, slot: Slot, concept: Concept) -> ContrastivePair:
+    """The pair in a reply: one JSON object with the three texts and nothing else.
+
+    Raises UnreadableReplyError for anything more, less or other; a code fence around it may be.
+    """
+    texts = []
+    for name, value in json_object(text, TEXTS).items():
+        if not isinstance(value, str) or not value.strip():
+            raise UnreadableReplyError(f"{name} is not a text")
+        if not value.replace("\n", "").isprintable():
+            raise UnreadableReplyError(f"{name} holds control characters")
+        texts.append(value.strip())
+    prompt, positive, negative = texts
+    if positive == negative:
+        raise UnreadableReplyError("both texts are the same")
+    about = {
+        "vendor": slot.vendor.name,
+        "wording": slot.wording,
+        "facts": list(slot.facts),
+        "scenario_title": slot.scenario.title,
+        "seed": slot.seed,
+    }
+    return ContrastivePair(
+        pair_id=slot.pair_id,
+        scenario_id=slot.scenario.id,
+        situation=slot.situation,
+        format=slot.format,
+        prompt=prompt,
+        positive=positive,
+        negative=negative,
+        source_model=slot.model.name,
+        concept=concept,
+        extra=MappingProxyType(about),
     )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import combinations
 
 import numpy as np
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
@@ -19,18 +19,9 @@ from ..errors import InputError
 from ..evidence.baselines import naive_bayes, telling_words, text_labels
 from ..stats import auroc
 from ..types import ContrastivePair, Scenario
+from .dataset import Giveaway
 from .facts import broken_facts
-from .overlap import near_duplicates
-
-__all__ = [
-    "LENGTH_RATIO",
-    "MAX_OVERLAP",
-    "Giveaway",
-    "Quality",
-    "Rejection",
-    "check_pairs",
-    "lexical_giveaway",
-]
+from .plan import Prompts, load_prompts
 
 LENGTH_RATIO = (0.8, 1.25)
 """Words of the positive side over those of the negative."""
@@ -40,19 +31,17 @@ MAX_OVERLAP = 0.1
 """Jaccard index of word 5-grams from which two texts count as one."""
 MIN_ENGLISH = 0.25
 """Share of a pair's words that are common English ones; the shipped pairs have 0.27 and more."""
+GRAM = 5
+"""Words of the runs by which texts are compared."""
 N_FOLDS = 10
 MIN_BATCH = 20
 
 LEAKS = (
     r"\bas an? (?:\w+ )?(?:ai|assistant|language model|agent|artificial)\b",
-    r"\b(?:non[- ]?)?empath\w*",
-    r"\bcompassion\w*",
-    r"\btask[- ]focus\w*",
     r"\b(?:contrastive|rubric|data ?set|json)\b",
     r"\b(?:these|your|my|the|per|as) (?:given )?(?:instructions?|guidelines|system prompt)\b",
     r"\bthe (?:scenario|prompt)\b",
     r"\bmy (?:primary |main )?(?:objective|priority) (?:is|remains|was)\b",
-    r"\bhuman (?:need|connection|well-?being)\b",
 )
 
 
@@ -62,24 +51,6 @@ class Rejection:
 
     pair: ContrastivePair
     reasons: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Giveaway:
-    """How well a bag of words tells the sides of a batch apart, and by which words.
-
-    ``auroc`` is of a naive Bayes on situations that it was not trained on: 0.5 is chance. It is
-    None where the batch is too small to say.
-    """
-
-    auroc: float | None
-    n_pairs: int
-    words: Mapping[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        value = None if self.auroc is None else round(self.auroc, 4)
-        words = {word: round(odds, 2) for word, odds in self.words.items()}
-        return {"naive_bayes_auroc": value, "n_pairs": self.n_pairs, "telling_words": words}
 
 
 @dataclass(frozen=True)
@@ -103,6 +74,7 @@ def check_pairs(
     *,
     known: Sequence[ContrastivePair] = (),
     max_giveaway: float = 1.0,
+    prompts: Prompts | None = None,
 ) -> Quality:
     """Checks pairs one by one, against each other and, for repetition, against ``known`` ones.
 
@@ -112,8 +84,9 @@ def check_pairs(
     """
     if not 0.5 <= max_giveaway <= 1:
         raise InputError(f"max_giveaway: expected an AUROC in 0.5..1, got {max_giveaway}")
+    leaks = (*LEAKS, *(prompts or load_prompts()).concept.telling)
     faults: dict[int, list[tuple[str, str]]] = {
-        number: _faults(pair, scenarios) for number, pair in enumerate(pairs)
+        number: _faults(pair, scenarios, leaks) for number, pair in enumerate(pairs)
     }
     for number, fault in _repetitions(pairs, known):
         faults[number].append(fault)
@@ -133,31 +106,39 @@ def lexical_giveaway(pairs: Sequence[ContrastivePair]) -> Giveaway:
     if not _enough(pairs):
         return Giveaway(None, len(pairs), {})
     scores = _out_of_fold(pairs)
-    return Giveaway(float(auroc(scores, text_labels(pairs))), len(pairs), telling_words(pairs, 20))
+    words = {word: round(odds, 2) for word, odds in telling_words(pairs, 20).items()}
+    return Giveaway(round(float(auroc(scores, text_labels(pairs))), 4), len(pairs), words)
 
 
-def _faults(pair: ContrastivePair, scenarios: Mapping[str, Scenario]) -> list[tuple[str, str]]:
+def _faults(
+    pair: ContrastivePair, scenarios: Mapping[str, Scenario], leaks: Sequence[str]
+) -> list[tuple[str, str]]:
     if pair.scenario_id not in scenarios:
         return [("schema", f"unknown scenario {pair.scenario_id!r}")]
-    sides = {"prompt": pair.prompt, "empathic": pair.positive, "task-focused": pair.negative}
-    found = []
+    poles = pair.concept
+    sides = {
+        "prompt": pair.prompt,
+        poles.positive: pair.positive,
+        poles.negative: pair.negative,
+    }
+    faults = []
     for name, text in sides.items():
         n = len(text.split())
         if not N_WORDS[0] <= n <= N_WORDS[1] and (text or name != "prompt"):
-            found.append(
+            faults.append(
                 ("length", f"the {name} text has {n} words, not {N_WORDS[0]}-{N_WORDS[1]}")
             )
-        for pattern in LEAKS:
+        for pattern in leaks:
             if leak := re.search(pattern, text, re.IGNORECASE):
-                found.append(("leak of the instruction", f"{leak[0]!r} in the {name} text"))
+                faults.append(("leak of the instruction", f"{leak[0]!r} in the {name} text"))
     ratio = len(pair.positive.split()) / max(1, len(pair.negative.split()))
     if not LENGTH_RATIO[0] <= ratio <= LENGTH_RATIO[1]:
-        found.append(("length match", f"the empathic side is {ratio:.2f} times as long"))
+        faults.append(("length match", f"the {poles.positive} side is {ratio:.2f} times as long"))
     if (share := _english(" ".join(sides.values()))) < MIN_ENGLISH:
-        found.append(("language", f"{share:.0%} of the words are common English ones"))
+        faults.append(("language", f"{share:.0%} of the words are common English ones"))
     facts = pair.extra.get("facts", ())
-    found += [("scenario facts", fault) for fault in broken_facts(pair, facts)]
-    return found
+    faults += [("scenario facts", fault) for fault in broken_facts(pair, facts)]
+    return faults
 
 
 def _english(text: str) -> float:
@@ -187,6 +168,30 @@ def _repetitions(
         )
         for later, (earlier, index) in first.items()
     ]
+
+
+def near_duplicates(
+    texts: Sequence[str], items: Sequence[Hashable], threshold: float
+) -> list[tuple[int, int, float]]:
+    """Pairs of texts of different items whose word 5-grams have a Jaccard index of ``threshold``+.
+
+    Gives ``(i, j, index)`` with ``i < j``, in order. Only texts that share a 5-gram are compared,
+    so that the time grows with the texts and not with their square.
+    """
+    grams: list[set[tuple[str, ...]]] = []
+    holders: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, text in enumerate(texts):
+        words = re.findall(r"\w+(?:'\w+)*", text.lower())
+        grams.append({tuple(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1)})
+        for gram in grams[number]:
+            holders[gram].append(number)
+    shared = Counter(pair for numbers in holders.values() for pair in combinations(numbers, 2))
+    alike = []
+    for (a, b), n in sorted(shared.items()):
+        index = n / len(grams[a] | grams[b])
+        if items[a] != items[b] and index >= threshold:
+            alike.append((a, b, index))
+    return alike
 
 
 def _enough(pairs: Sequence[ContrastivePair]) -> bool:

@@ -8,56 +8,50 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal
 
+from pydantic import ConfigDict
 from sklearn.metrics import cohen_kappa_score
 
 from ..data import data_hash
 from ..errors import InputError
+from ..results import from_plain
 from ..types import ContrastivePair
-
-__all__ = [
-    "Decision",
-    "Kappa",
-    "Verdict",
-    "apply_decisions",
-    "edit_form",
-    "kappas",
-    "load_decisions",
-    "read_edit_form",
-    "reviews_path",
-    "save_decision",
-    "undecided",
-]
+from .dataset import Kappa
 
 Verdict = Literal["accept", "reject", "edit"]
 TEXTS = ("prompt", "positive", "negative")
+BAD_FORM = (
+    f"expected the headings {', '.join(f'=== {n} ===' for n in TEXTS)} in this order, and a text "
+    "under the last two; the pair is as it was"
+)
+
+
+@dataclass(frozen=True)
+class EditedTexts:
+    """The three texts of a pair as a reviewer changed them."""
+
+    prompt: str
+    positive: str
+    negative: str
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a reviewer decided of a pair; ``edited`` holds the three texts of an edit."""
+    """What a reviewer decided of a pair as it read then (``text_hash``)."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     pair_id: str
     reviewer: str
     verdict: Verdict
     text_hash: str
     note: str = ""
-    edited: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Kappa:
-    """Cohen's kappa of two reviewers over accept, edit and reject; None where it is undefined."""
-
-    reviewers: tuple[str, str]
-    n_pairs: int
-    same: int
-    kappa: float | None
+    edited: EditedTexts | None = None
 
 
 def reviews_path(pairs_file: Path) -> Path:
@@ -81,10 +75,12 @@ def load_decisions(path: Path) -> tuple[Decision, ...]:
         if not line.strip():
             continue
         try:
-            decision = _decision(json.loads(line))
-        except (ValueError, TypeError, AttributeError) as error:
+            decision = from_plain(json.loads(line), Decision, f"{path}:{number}")
+        except ValueError as error:
             if number == len(lines):
                 break
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"{path}:{number}: not a decision ({error})") from None
         latest[decision.pair_id, decision.reviewer] = decision
     return tuple(latest.values())
@@ -92,7 +88,8 @@ def load_decisions(path: Path) -> tuple[Decision, ...]:
 
 def save_decision(path: Path, decision: Decision) -> None:
     """Appends a decision; it is on the disk when this returns."""
-    line = json.dumps({k: v for k, v in vars(decision).items() if v}, ensure_ascii=False) + "\n"
+    fields = {name: value for name, value in asdict(decision).items() if value}
+    line = json.dumps(fields, ensure_ascii=False) + "\n"
     with path.open("a+b") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
@@ -126,7 +123,7 @@ def apply_decisions(
         if any(d.verdict == "reject" for d in current):
             continue
         edits = [d.edited for d in current if d.verdict == "edit" and d.edited]
-        kept.append(replace(pair, **cast(dict[str, Any], dict(edits[-1]))) if edits else pair)
+        kept.append(replace(pair, **asdict(edits[-1])) if edits else pair)
     return tuple(kept)
 
 
@@ -135,7 +132,7 @@ def kappas(decisions: Sequence[Decision]) -> tuple[Kappa, ...]:
     verdicts: dict[str, dict[tuple[str, str], str]] = {}
     for d in decisions:
         verdicts.setdefault(d.reviewer, {})[d.pair_id, d.text_hash] = d.verdict
-    found = []
+    agreements = []
     for a, b in combinations(sorted(verdicts), 2):
         both = sorted(verdicts[a].keys() & verdicts[b].keys())
         if not both:
@@ -144,8 +141,8 @@ def kappas(decisions: Sequence[Decision]) -> tuple[Kappa, ...]:
         same = sum(x == y for x, y in zip(ours, theirs, strict=True))
         defined = len({*ours, *theirs}) > 1
         value = float(cohen_kappa_score(ours, theirs)) if defined else None
-        found.append(Kappa((a, b), len(both), same, value))
-    return tuple(found)
+        agreements.append(Kappa((a, b), len(both), same, value))
+    return tuple(agreements)
 
 
 def text_hash(pair: ContrastivePair) -> str:
@@ -159,7 +156,7 @@ def edit_form(pair: ContrastivePair) -> str:
     return "".join(f"=== {name} ===\n{getattr(pair, name)}\n" for name in TEXTS)
 
 
-def read_edit_form(form: str) -> dict[str, str]:
+def read_edit_form(form: str) -> EditedTexts:
     """The three texts of an edited form. Raises InputError where a heading or a text is gone."""
     texts: dict[str, list[str]] = {}
     for line in form.splitlines():
@@ -168,29 +165,14 @@ def read_edit_form(form: str) -> dict[str, str]:
             texts[name] = []
         elif texts:
             next(reversed(texts.values())).append(line)
-    found = {name: "\n".join(lines).strip() for name, lines in texts.items()}
-    if list(found) != list(TEXTS) or not (found["positive"] and found["negative"]):
-        raise InputError(
-            f"expected the headings {', '.join(f'=== {n} ===' for n in TEXTS)} in this order, and "
-            "a text under the last two; the pair is as it was"
-        )
-    if found["positive"] == found["negative"]:
+    if list(texts) != list(TEXTS):
+        raise InputError(BAD_FORM)
+    edited = EditedTexts(*("\n".join(lines).strip() for lines in texts.values()))
+    if not (edited.positive and edited.negative):
+        raise InputError(BAD_FORM)
+    if edited.positive == edited.negative:
         raise InputError("both sides are the same text; the pair is as it was")
-    return found
-
-
-def _decision(record: dict[str, Any]) -> Decision:
-    if record.get("verdict") not in get_args(Verdict):
-        raise ValueError(f"verdict {record.get('verdict')!r}")
-    texts = [v for k, v in record.items() if k != "edited"]
-    edited = record.get("edited")
-    if edited is not None:
-        if set(edited) != set(TEXTS):
-            raise ValueError(f"edited has the fields {sorted(edited)}")
-        texts += edited.values()
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a field is not a text")
-    return Decision(**record)
+    return edited
 
 
 def _start_of_last_line(path: Path) -> int:

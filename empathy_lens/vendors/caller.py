@@ -10,17 +10,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from ..errors import InputError
-from .budget import Budget
-from .clients import FATAL, Answer, CallError, VendorClient
+from .client import FATAL, Answer, CallError, VendorClient
 from .config import Config, Vendor, read_keys
-from .journal import Journal, open_journal
-from .replies import Reply, UnreadableReplyError, read_reply
-from .requests import Request
-
-__all__ = ["Caller", "Missing", "Parsed", "all_of", "open_caller", "redactor"]
+from .journal import Answered, Asked, Failed, Journal, open_journal
+from .protocols import Reply, Request, UnreadableReplyError, read_reply
 
 T = TypeVar("T")
 
@@ -50,6 +46,45 @@ class Missing:
     reason: str
     detail: str
     final: bool
+
+
+class Budget:
+    """Money spent, money held for calls in flight, and the cap on their sum, in US dollars.
+
+    A call is let through only where the most that it can cost still fits. So a run ends with less
+    than the price of one call left, and never above the cap, as long as vendors keep to the output
+    limit that they were given.
+    """
+
+    def __init__(self, cap_usd: float, spent_usd: float = 0.0):
+        self.cap_usd, self.spent_usd, self._held_usd, self._in_flight = cap_usd, spent_usd, 0.0, 0
+        self._changed = asyncio.Condition()
+
+    async def reserve(self, most_usd: float) -> bool:
+        """Holds the money for a call; waits for calls in flight, False where it never will fit."""
+        async with self._changed:
+            while self.spent_usd + self._held_usd + most_usd > self.cap_usd + 1e-12:
+                if not self._in_flight:
+                    return False
+                await self._changed.wait()
+            self._held_usd += most_usd
+            self._in_flight += 1
+            return True
+
+    def extend(self, most_usd: float) -> bool:
+        """Holds more money for a call that is under way; False at once where it does not fit."""
+        if self.spent_usd + self._held_usd + most_usd > self.cap_usd + 1e-12:
+            return False
+        self._held_usd += most_usd
+        return True
+
+    async def settle(self, held_usd: float, cost_usd: float) -> None:
+        """Turns the money held for a call into what it did cost."""
+        async with self._changed:
+            self._held_usd -= held_usd
+            self._in_flight -= 1
+            self.spent_usd += cost_usd
+            self._changed.notify_all()
 
 
 class Caller:
@@ -99,7 +134,7 @@ class Caller:
         async with self._locks.setdefault(request.call, asyncio.Lock()):
             record = self.journal.answered.get(request.call)
             if record is not None:
-                return read_reply(request.vendor.protocol, record["body"])
+                return read_reply(request.vendor.protocol, record.body)
             vendor = request.vendor
             async with self._turns[vendor.name]:
                 if vendor.name in self.halted:
@@ -111,15 +146,21 @@ class Caller:
                 return await self._pay(request)
 
     async def _pay(self, request: Request) -> Reply | Missing:
-        vendor, most = request.vendor, request.most_usd
-        about = {"vendor": vendor.name, "model": request.model.name, "purpose": request.purpose}
-        asked = 0
+        vendor, most, asked = request.vendor, request.most_usd, 0
 
         def ask_again() -> bool:
             nonlocal asked
             if asked and not self.budget.extend(most):
                 return False
-            self.journal.asked(request.call, most_usd=most, **about)
+            self.journal.write(
+                Asked(
+                    call=request.call,
+                    vendor=vendor.name,
+                    model=request.model.name,
+                    purpose=request.purpose,
+                    most_usd=most,
+                )
+            )
             asked += 1
             return True
 
@@ -127,20 +168,24 @@ class Caller:
         try:
             answer = await self._client(vendor).send(request, ask_again)
         except CallError as error:
-            missing, cost = self._lost(request, error, asked, about)
+            missing, cost = self._lost(request, error, asked)
             await self.budget.settle(asked * most, cost)
             return missing
         reply, cost = self._priced(request, answer)
-        self.journal.answered_with(
-            request.call,
-            body=answer.body,
-            cost_usd=cost,
-            input_tokens=reply.input_tokens,
-            output_tokens=reply.output_tokens,
-            stop=reply.stop,
-            retries=answer.retries,
-            settles=asked,
-            **about,
+        self.journal.write(
+            Answered(
+                call=request.call,
+                vendor=vendor.name,
+                model=request.model.name,
+                purpose=request.purpose,
+                body=answer.body,
+                cost_usd=cost,
+                input_tokens=reply.input_tokens,
+                output_tokens=reply.output_tokens,
+                stop=reply.stop,
+                retries=answer.retries,
+                settles=asked,
+            )
         )
         await self.budget.settle(asked * most, cost)
         self._failed_in_row[vendor.name] = 0
@@ -157,13 +202,21 @@ class Caller:
         )
         return reply, cost + answer.in_doubt * request.most_usd
 
-    def _lost(
-        self, request: Request, error: CallError, asked: int, about: Mapping[str, str]
-    ) -> tuple[Missing, float]:
+    def _lost(self, request: Request, error: CallError, asked: int) -> tuple[Missing, float]:
         name, cost = request.vendor.name, error.in_doubt * request.most_usd
         message = self._redact(error.message)
-        outcome = {"kind": error.kind, "message": message, "cost_usd": cost, "settles": asked}
-        self.journal.failed(request.call, **outcome, **about)
+        self.journal.write(
+            Failed(
+                call=request.call,
+                vendor=name,
+                model=request.model.name,
+                purpose=request.purpose,
+                kind=error.kind,
+                message=message,
+                cost_usd=cost,
+                settles=asked,
+            )
+        )
         self.capped |= error.kind == "cap"
         self._failed_in_row[name] += error.kind != "cap"
         if error.kind in FATAL or self._failed_in_row[name] >= GIVE_UP_AFTER:
@@ -197,7 +250,7 @@ async def open_caller(
             await caller.close()
 
 
-async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> tuple[T, ...]:
+async def all_of(work: Iterable[Coroutine[None, None, T]]) -> tuple[T, ...]:
     """The results of all, run together; the first error stops the others and is raised as it is."""
     try:
         async with asyncio.TaskGroup() as group:

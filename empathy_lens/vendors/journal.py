@@ -14,15 +14,89 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ..errors import InputError
 
-__all__ = ["Journal", "Record", "open_journal", "read_journal"]
 
-Record = Mapping[str, Any]
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A call is about to be sent; ``most_usd`` is the most that it can cost."""
+
+    event: Literal["asked"] = "asked"
+    call: str
+    vendor: str
+    model: str = ""
+    purpose: str = ""
+    most_usd: float
+    at: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """A paid response: ``body`` as it came, and ``cost_usd``.
+
+    ``settles`` is how many notes of asking it answers (1): one that was repeated may have been
+    paid for more than once.
+    """
+
+    event: Literal["answered"] = "answered"
+    call: str
+    vendor: str
+    model: str = ""
+    purpose: str = ""
+    body: str
+    cost_usd: float
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    stop: str = "done"
+    retries: int = 0
+    settles: int = 1
+    at: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A call without a response; ``cost_usd`` is what it may have cost all the same."""
+
+    event: Literal["failed"] = "failed"
+    call: str
+    vendor: str
+    model: str = ""
+    purpose: str = ""
+    kind: str
+    message: str = ""
+    cost_usd: float
+    settles: int = 1
+    at: float = 0.0
+
+
+Record = Asked | Answered | Failed
+RECORDS = TypeAdapter[Record](Annotated[Record, Field(discriminator="event")])
+
+
+@dataclass(frozen=True)
+class VendorCosts:
+    """Answers, tokens, US dollars, and failures by kind of one vendor."""
+
+    answers: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    failures: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What all runs that share a journal have cost; calls in doubt count at their highest price."""
+
+    by_vendor: Mapping[str, VendorCosts]
+    cost_usd: float
+    calls_in_doubt: int
 
 
 class Journal:
@@ -30,8 +104,8 @@ class Journal:
 
     def __init__(self, path: Path, redact: Callable[[str], str] = lambda text: text):
         self.path, self._redact, self._descriptor = path, redact, -1
-        self.answered: dict[str, Record] = {}
-        self.failures: list[Record] = []
+        self.answered: dict[str, Answered] = {}
+        self.failures: list[Failed] = []
         self.unreadable_lines = 0
         self._open_usd: defaultdict[str, list[float]] = defaultdict(list)
         self._spent = 0.0
@@ -46,35 +120,16 @@ class Journal:
         """Calls that were sent and never heard of again."""
         return sum(map(len, self._open_usd.values()))
 
-    @property
-    def records(self) -> Iterator[Record]:
-        """Every known outcome, in the order of the file: answers first, then failures."""
-        yield from self.answered.values()
-        yield from self.failures
+    def write(self, record: Record) -> None:
+        """Appends a record, with the time and without secrets; it is on the disk on return.
 
-    def asked(self, call: str, **details: Any) -> None:
-        """Notes that a call is about to be sent; ``most_usd`` is the most that it can cost."""
-        self._append({"event": "asked", "call": call, **details})
-
-    def answered_with(self, call: str, **details: Any) -> None:
-        """Notes a paid response: ``body`` as it came, and ``cost_usd``.
-
-        ``settles`` is how many notes of asking it answers (1): one that was repeated may have
-        been paid for more than once.
+        Raises InputError where it cannot be written: then nothing more may be asked.
         """
-        self._append({"event": "answered", "call": call, **details})
-
-    def failed(self, call: str, **details: Any) -> None:
-        """Notes a call without a response; ``cost_usd`` is what it may have cost all the same."""
-        self._append({"event": "failed", "call": call, **details})
-
-    def _append(self, record: dict[str, Any]) -> None:
-        clean = {k: self._redact(v) if isinstance(v, str) else v for k, v in record.items()}
-        line = json.dumps(clean | {"at": round(time.time(), 3)}, ensure_ascii=False)
-        data = (line + "\n").encode("utf-8", errors="backslashreplace")
+        fields = asdict(replace(record, at=round(time.time(), 3)))
+        clean = {k: self._redact(v) if isinstance(v, str) else v for k, v in fields.items()}
+        line = (json.dumps(clean, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
         try:
-            written = os.write(self._descriptor, data)
-            if written != len(data):
+            if os.write(self._descriptor, line) != len(line):
                 raise OSError("only a part of a line could be written")
             os.fsync(self._descriptor)
         except OSError as error:
@@ -82,20 +137,24 @@ class Journal:
                 f"{self.path}: cannot be written ({error.strerror or error}); nothing more is "
                 "asked, so that no paid answer is lost. Make room and run again."
             ) from None
-        self._take(json.loads(line))
+        self._take(line)
 
-    def _take(self, record: dict[str, Any]) -> None:
-        call, event = record["call"], record["event"]
-        if event == "asked":
-            self._open_usd[call].append(float(record["most_usd"]))
+    def _take(self, line: bytes) -> None:
+        try:
+            record = RECORDS.validate_python(json.loads(line))
+        except (ValueError, RecursionError, ValidationError):
+            self.unreadable_lines += 1
             return
-        self._spent += float(record["cost_usd"])
-        for _ in range(min(int(record.get("settles", 1)), len(self._open_usd[call]))):
-            self._open_usd[call].pop()
-        if event == "answered":
-            self.answered.setdefault(call, MappingProxyType(record))
+        open_usd = self._open_usd[record.call]
+        if isinstance(record, Asked):
+            open_usd.append(record.most_usd)
+            return
+        self._spent += record.cost_usd
+        del open_usd[max(0, len(open_usd) - record.settles) :]
+        if isinstance(record, Answered):
+            self.answered.setdefault(record.call, record)
         else:
-            self.failures.append(MappingProxyType(record))
+            self.failures.append(record)
 
     def _read(self) -> None:
         try:
@@ -104,13 +163,8 @@ class Journal:
             return
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read ({error.strerror})") from None
-        for line in data.split(b"\n"):
-            if not line.strip():
-                continue
-            try:
-                self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError, RecursionError):
-                self.unreadable_lines += 1
+        for line in filter(bytes.strip, data.split(b"\n")):
+            self._take(line)
 
 
 def read_journal(path: Path) -> Journal:
@@ -147,6 +201,24 @@ def open_journal(path: Path, redact: Callable[[str], str] = lambda text: text) -
         yield journal
     finally:
         os.close(descriptor)
+
+
+def cost_summary(journal: Journal) -> Costs:
+    """Tokens, US dollars, answers and failures by vendor, over all runs that share the journal."""
+    outcomes: list[Answered | Failed] = [*journal.answered.values(), *journal.failures]
+    by_vendor = {}
+    for vendor in sorted({o.vendor for o in outcomes}):
+        own = [o for o in outcomes if o.vendor == vendor]
+        answers = [o for o in own if isinstance(o, Answered)]
+        kinds = [o.stop if isinstance(o, Answered) else o.kind for o in own]
+        by_vendor[vendor] = VendorCosts(
+            answers=len(answers),
+            input_tokens=sum(a.input_tokens or 0 for a in answers),
+            output_tokens=sum(a.output_tokens or 0 for a in answers),
+            cost_usd=round(sum(o.cost_usd for o in own), 6),
+            failures={k: kinds.count(k) for k in dict.fromkeys(kinds) if k != "done"},
+        )
+    return Costs(by_vendor, round(journal.spent_usd, 6), journal.in_doubt)
 
 
 def _end_torn_line(descriptor: int) -> None:

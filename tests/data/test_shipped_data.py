@@ -24,8 +24,7 @@ from empathy_lens.data import (
     load_steering_prompts,
 )
 from empathy_lens.errors import InputError
-from empathy_lens.pairs.overlap import near_duplicates
-from empathy_lens.pairs.quality import LENGTH_RATIO, MAX_OVERLAP, check_pairs
+from empathy_lens.pairs.quality import LENGTH_RATIO, MAX_OVERLAP, check_pairs, near_duplicates
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
@@ -340,7 +339,7 @@ def test_a_killed_build_loses_no_pair(build_dataset, folder, monkeypatch, n_writ
 
     with monkeypatch.context() as patch:
         patch.setattr(build_dataset, "save_pairs", killed_after_some_writes)
-        patch.setattr(build_dataset, "write_json", killed_after_some_writes)
+        patch.setattr(build_dataset, "write_result", killed_after_some_writes)
         with pytest.raises(KeyboardInterrupt):
             build_dataset.build(folder, n_test=30, seed=7)
     build_dataset.build(folder, n_test=20, seed=42)

@@ -1,36 +1,9 @@
-"""Keys in the environment, and configurations and options that point at servers on loopback."""
+"""Options of a generation that asks a server on loopback."""
 
 import pytest
-from fault_server import CONFIG
-from practice import KEYS, SCENARIOS
+from practice import SCENARIOS
 
-from empathy_lens.pairs.run import GenerateOptions
-from empathy_lens.vendors.config import load_config
-
-
-@pytest.fixture(autouse=True)
-def keys(monkeypatch):
-    """Planted keys; those of the real vendors are taken away, so that no test can spend money."""
-    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    for name, key in KEYS.items():
-        monkeypatch.setenv(name, key)
-    return KEYS
-
-
-@pytest.fixture
-def config_for(tmp_path):
-    """A configuration of three vendors at one server; keywords replace lines ``name = value``."""
-
-    def make(server, **changed):
-        lines = CONFIG.format(url=server.url).splitlines()
-        for name, value in changed.items():
-            lines = [f"{name} = {value}" if x.startswith(f"{name} =") else x for x in lines]
-        path = tmp_path / "practice.toml"
-        path.write_text("\n".join(lines))
-        return load_config(path)
-
-    return make
+from empathy_lens.pairs import GenerateOptions
 
 
 @pytest.fixture

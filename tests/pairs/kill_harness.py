@@ -16,8 +16,8 @@ from pathlib import Path
 import anthropic  # noqa: F401
 import openai  # noqa: F401
 
-from empathy_lens.pairs.run import GenerateOptions, generate
-from empathy_lens.vendors.config import load_config
+from empathy_lens.pairs import GenerateOptions, generate
+from empathy_lens.vendors import load_config
 
 SCENARIOS = Path(__file__).parents[2] / "data" / "eia_scenarios" / "scenarios.json"
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from empathy_lens.data import load_pairs
 from empathy_lens.study import DataFiles
-from empathy_lens.vendors.journal import read_journal
+from empathy_lens.vendors import read_journal
 
 SCRIPT = ROOT / "experiments" / "generate_pairs.py"
 
@@ -60,7 +60,7 @@ def test_a_dry_run_prints_the_plan_and_price_as_json_without_any_key(tmp_path):
 
 def test_the_slow_sdks_are_not_imported_before_something_is_asked():
     code = (
-        "import sys, empathy_lens.cli, empathy_lens.pairs.run, empathy_lens.pairs.judge;"
+        "import sys, empathy_lens.cli, empathy_lens.pairs.generate, empathy_lens.pairs.api_judge;"
         "print(sorted({'anthropic', 'openai'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,

@@ -1,7 +1,7 @@
 import pytest
 
 from empathy_lens.errors import InputError
-from empathy_lens.vendors.config import load_config, read_keys
+from empathy_lens.vendors import load_config, read_keys
 
 LOCAL = """
 [vendors.local]
@@ -38,23 +38,23 @@ def test_a_local_server_needs_no_key(config_of):
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ('"openai"', '"gopher"', "vendors.local.protocol: expected 'anthropic' or 'openai'"),
+        ('"openai"', '"gopher"', "vendors.local.protocol: Input should be 'anthropic' or 'openai'"),
         ('protocol = "openai"', 'api_key = "sk-secret"', "keys come from the environment alone"),
-        ('protocol = "openai"', 'protocl = "openai"', "does not know protocl"),
+        ('protocol = "openai"', 'protocl = "openai"', "protocl: Extra inputs are not permitted"),
         ("http://127", "ftp://127", "expected http"),
         ("http://127", "http://me:secret@127", "no user, password or query"),
         ("8000/v1", "8000/v1?key=sk-secret", "no user, password or query"),
-        ("_input = 0.0", "_input = -1.0", "expected 0 or more"),
-        ("_input = 0.0", "_input = inf", "expected 0 or more"),
-        ("_input = 0.0", '_input = "free"', "vendors.local.models.usd_per_million_input"),
-        (', usd_per_million_output = 0', "", "lacks usd_per_million_output"),
-        ("[vendors.local]", "[vendors.local]\nconcurrency = 0", "expected 1 or more, got 0"),
-        ("[vendors.local]", "[vendors.local]\nconcurrency = true", "concurrency: expected int"),
+        ("_input = 0.0", "_input = -1.0", "greater than or equal to 0"),
+        ("_input = 0.0", "_input = inf", "finite number"),
+        ("_input = 0.0", '_input = "free"', "vendors.local.models.0.usd_per_million_input"),
+        (', usd_per_million_output = 0', "", "usd_per_million_output: Field required"),
+        ("[vendors.local]", "[vendors.local]\nconcurrency = 0", "Input should be greater than"),
+        ("[vendors.local]", "[vendors.local]\nconcurrency = true", "concurrency: Input should be"),
         ("[vendors.local]", "[limits]\ntries = 0\n[vendors.local]", "tries"),
-        ("[vendors.local]", "[limit]\n[vendors.local]", "does not know limit"),
-        ("models = [{", "models = {", "expected a list of tables"),
+        ("[vendors.local]", "[limit]\n[vendors.local]", "limit: Extra inputs"),
+        ("models = [{", "models = {", "models: Input should be a valid array"),
         ("[vendors.local]", "[vendors.local", "not valid TOML"),
-        ('protocol = "openai"', "", "lacks protocol"),
+        ('protocol = "openai"', "", "protocol: Field required"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_refused_with_the_place_of_the_fault(config_of, old, new, named):

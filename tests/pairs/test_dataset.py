@@ -7,7 +7,8 @@ from practice import ROOT
 
 from empathy_lens.data import data_hash, load_pairs
 from empathy_lens.errors import InputError
-from empathy_lens.pairs.dataset import merge, split, write_dataset
+from empathy_lens.pairs import DatasetSummary, describe, merge, split, write_dataset
+from empathy_lens.results import read_result
 
 SHIPPED = load_pairs(ROOT / "data" / "contrastive_pairs" / "train_pairs.jsonl")
 PAIRS = tuple(
@@ -52,13 +53,14 @@ def test_merging_keeps_both_and_refuses_one_id_for_two_pairs():
 
 def test_the_card_has_counts_and_hashes_of_what_was_written(tmp_path):
     train, test = split(PAIRS, by="situation", n_test=14, seed=1)
-    card = write_dataset(tmp_path, train, test, {"costs": {"cost_usd": 1.5}})
-    assert json.loads((tmp_path / "dataset_summary.json").read_text()) == card
+    summary = describe(train, test, seed=1, n_test=14)
+    write_dataset(tmp_path, train, test, summary)
+    assert read_result(tmp_path / "dataset_summary.json", DatasetSummary) == summary
     assert load_pairs(tmp_path / "train_pairs.jsonl") == train
-    assert card["n_pairs"] == len(PAIRS)
-    assert card["by_source_model"] == Counter(p.source_model for p in PAIRS)
-    assert card["costs"] == {"cost_usd": 1.5}
-    assert card["data_hash"] == {
+    assert summary.n_pairs == len(PAIRS)
+    assert summary.by_source_model == Counter(p.source_model for p in PAIRS)
+    assert summary.words["prompt"].min == min(len(p.prompt.split()) for p in PAIRS)
+    assert summary.data_hash == {
         "train_pairs.jsonl": data_hash(train), "test_pairs.jsonl": data_hash(test)}  # fmt: skip
 
 
@@ -83,7 +85,7 @@ def test_pairs_in_the_shape_of_the_published_files_load_and_merge_as_they_are(tm
     published = load_pairs(path)
     merged = merge(PAIRS, published)
     train, test = split(merged, by="source", n_test=3, seed=0)
-    write_dataset(tmp_path, train, test, {})
+    write_dataset(tmp_path, train, test, describe(train, test, seed=0, n_test=3))
     kept = [p for p in (*train, *test) if p.source_model == "gpt-4-turbo"]
     assert [p.extra["run_id"] for p in kept] == [0, 1, 2, 3]
     assert len({p.pair_id for p in published}) == 4

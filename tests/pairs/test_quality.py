@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +8,8 @@ from empathy_lens.data import load_pairs, load_scenarios
 from empathy_lens.errors import InputError
 from empathy_lens.evidence.baselines import text_labels
 from empathy_lens.pairs.facts import broken_facts
-from empathy_lens.pairs.overlap import near_duplicates
-from empathy_lens.pairs.quality import check_pairs, lexical_giveaway
+from empathy_lens.pairs.plan import ConceptWords, load_prompts
+from empathy_lens.pairs.quality import check_pairs, lexical_giveaway, near_duplicates
 
 GAMES = load_scenarios(SCENARIOS)
 SHIPPED = tuple(
@@ -117,32 +116,49 @@ def test_near_duplicates_count_shared_five_word_runs_and_skip_texts_of_one_item(
 
 
 def test_words_that_give_the_sides_away_are_measured_on_other_situations():
-    told = [replace(p, positive=p.positive + " Bless them.") for p in SHIPPED]
-    assert lexical_giveaway(told).auroc > 0.95 > lexical_giveaway(SHIPPED).auroc + 0.05
-    assert "bless" in lexical_giveaway(told).words
+    betrayed = [replace(p, positive=p.positive + " Bless them.") for p in SHIPPED]
+    assert (
+        lexical_giveaway(betrayed).naive_bayes_auroc
+        > 0.95
+        > lexical_giveaway(SHIPPED).naive_bayes_auroc + 0.05
+    )
+    assert "bless" in lexical_giveaway(betrayed).telling_words
     swaps = np.random.default_rng(0).random(len(SHIPPED)) < 0.5
     swapped = [
         replace(p, positive=p.negative, negative=p.positive) if swap else p
         for p, swap in zip(SHIPPED, swaps, strict=True)
     ]
-    assert 0.4 < lexical_giveaway(swapped).auroc < 0.6
-    assert lexical_giveaway(SHIPPED[:10]).auroc is None
-    assert json.dumps(lexical_giveaway(SHIPPED).to_dict())
+    assert 0.4 < lexical_giveaway(swapped).naive_bayes_auroc < 0.6
+    assert lexical_giveaway(SHIPPED[:10]).naive_bayes_auroc is None
 
 
 def test_the_most_telling_pairs_go_until_words_tell_no_more_than_allowed():
-    told = [
+    betrayed = [
         replace(p, positive=p.positive + " Bless them, bless them.") if n % 3 == 0 else p
         for n, p in enumerate(SHIPPED)
     ]
-    before = lexical_giveaway(told).auroc
-    quality = check_pairs(told, GAMES, max_giveaway=0.8)
+    before = lexical_giveaway(betrayed).naive_bayes_auroc
+    quality = check_pairs(betrayed, GAMES, max_giveaway=0.8)
     assert before > 0.85
-    assert quality.giveaway.auroc <= 0.8
+    assert quality.giveaway.naive_bayes_auroc <= 0.8
     assert set(quality.reasons) == {"lexical giveaway"}
-    marked = {p.pair_id for n, p in enumerate(told) if n % 3 == 0}
+    marked = {p.pair_id for n, p in enumerate(betrayed) if n % 3 == 0}
     assert sum(r.pair.pair_id in marked for r in quality.rejected) > len(quality.rejected) / 2
-    assert len(quality.accepted) + len(quality.rejected) == len(told) == len(text_labels(told)) / 2
+    assert (
+        len(quality.accepted) + len(quality.rejected)
+        == len(betrayed)
+        == len(text_labels(betrayed)) / 2
+    )
+
+
+def test_what_must_not_be_named_comes_from_the_prompts():
+    other = load_prompts().model_copy(update={"concept": ConceptWords(
+        name="haste", positive="hasty", negative="slow", telling=(r"\bcan\b",))})  # fmt: skip
+    pair = replace(FIRST, positive=f"As it were, with empathy: {FIRST.positive}")
+    assert "leak of the instruction" in reasons(pair)
+    faults = check_pairs([pair], GAMES, prompts=other).rejected[0].reasons
+    leaks = {detail.split("'")[1] for kind, detail in faults if kind == "leak of the instruction"}
+    assert leaks == {"can"}
 
 
 @pytest.mark.parametrize("value", [0.4, 1.1])

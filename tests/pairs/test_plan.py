@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -7,9 +8,10 @@ from practice import SCENARIOS
 
 from empathy_lens.data import load_scenarios
 from empathy_lens.errors import InputError
-from empathy_lens.pairs.plan import pair_request, plan_pairs, prompts
-from empathy_lens.vendors.config import load_config
-from empathy_lens.vendors.requests import body
+from empathy_lens.pairs.plan import load_prompts, pair_request, parse_pair, plan_pairs
+from empathy_lens.types import Concept
+from empathy_lens.vendors import UnreadableReplyError, load_config
+from empathy_lens.vendors.protocols import body
 
 GAMES = load_scenarios(SCENARIOS)
 CONFIG = load_config()
@@ -26,7 +28,7 @@ def asked(slot, attempt=0):
 @pytest.mark.parametrize("n", [90, 137, 180, 500])
 def test_every_value_and_every_two_values_come_up_equally_often(n):
     slots = plan_pairs(GAMES, CONFIG, n, seed=1)
-    sizes = [len(GAMES), 3, len(prompts()["forms"]), len(prompts()["wordings"])]
+    sizes = [len(GAMES), 3, len(load_prompts().forms), len(load_prompts().wordings)]
     for axis, size in enumerate(sizes):
         counts = Counter(axes(s)[axis] for s in slots)
         assert len(counts) == size
@@ -62,10 +64,10 @@ def test_one_request_asks_for_both_sides_and_states_game_facts_and_form():
     for slot in plan_pairs(GAMES, CONFIG, 30, seed=2):
         text = asked(slot)["messages"][-1]["content"]
         scenario = slot.scenario
-        told = (*slot.facts, slot.person, slot.circumstance, prompts()["forms"][slot.format])
+        told = (*slot.facts, slot.person, slot.circumstance, load_prompts().forms[slot.format])
         for part in (*told, scenario.objective, scenario.rubric["0"], scenario.rubric["2"]):
             assert part in text
-        assert all(name in text for name in ('"empathic_text"', '"non_empathic_text"'))
+        assert all(name in text for name in ('"positive_text"', '"negative_text"'))
         assert "{" not in "".join(slot.facts)
 
 
@@ -129,3 +131,41 @@ def test_a_scenario_without_facts_is_named():
     other = {"chess": next(iter(GAMES.values()))}
     with pytest.raises(InputError, match="chess"):
         plan_pairs(other, CONFIG, 3, seed=0)
+
+
+PAIR = {"prompt": "You stand here.", "positive_text": "I go to D.", "negative_text": "On to B."}
+
+
+def test_a_pair_is_read_from_its_json_also_inside_a_fence():
+    (slot,) = plan_pairs(GAMES, CONFIG, 1, seed=0)
+    concept = Concept("honesty", "honest", "deceptive")
+    for text in (json.dumps(PAIR), f"\n```json\n{json.dumps(PAIR, indent=1)}\n```\n"):
+        pair = parse_pair(text, slot, concept)
+        assert (pair.prompt, pair.positive, pair.negative) == tuple(PAIR.values())
+        assert (pair.pair_id, pair.concept) == (slot.pair_id, concept)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no json",
+        "Here it is: " + json.dumps(PAIR),
+        json.dumps(PAIR) + " I hope it helps.",
+        json.dumps(PAIR)[:-5],
+        json.dumps([PAIR]),
+        json.dumps({**PAIR, "note": "x"}),
+        json.dumps({k: v for k, v in PAIR.items() if k != "prompt"}),
+        json.dumps({**PAIR, "prompt": 3}),
+        json.dumps({**PAIR, "positive_text": "  "}),
+        json.dumps({**PAIR, "positive_text": "On to B. "}),
+        json.dumps({**PAIR, "positive_text": "I go\x00 to D."}),
+        json.dumps({**PAIR, "positive_text": "I go \ud800 to D."}),
+        json.dumps(PAIR)[:-1] + ', "prompt": "again"}',
+        "[" * 100_000,
+        "null",
+    ],
+)
+def test_anything_but_exactly_a_pair_is_unreadable(text):
+    with pytest.raises(UnreadableReplyError):
+        parse_pair(text, plan_pairs(GAMES, CONFIG, 1, seed=0)[0], Concept())

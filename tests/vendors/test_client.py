@@ -4,17 +4,19 @@ import shutil
 import ssl
 import subprocess
 import time
+from functools import partial
 
 import pytest
 from fault_server import FaultServer
 from practice import SCENARIOS
 
 from empathy_lens.data import load_scenarios
-from empathy_lens.pairs.plan import pair_request, plan_pairs, prompts
-from empathy_lens.pairs.write_pairs import write_pairs
-from empathy_lens.vendors.caller import GIVE_UP_AFTER, Missing, Parsed, open_caller
-from empathy_lens.vendors.journal import read_journal
-from empathy_lens.vendors.replies import parse_pair
+from empathy_lens.pairs import load_prompts, plan_pairs
+from empathy_lens.pairs.generate import write_pairs
+from empathy_lens.pairs.plan import pair_request, parse_pair
+from empathy_lens.types import Concept
+from empathy_lens.vendors import Missing, Parsed, open_caller, read_journal
+from empathy_lens.vendors.caller import GIVE_UP_AFTER
 
 GAMES = load_scenarios(SCENARIOS)
 VENDORS = ("anthropic", "openai", "gemini")
@@ -33,7 +35,8 @@ def ask(config_for, tmp_path):
                 found = []
                 for slot in slots:
                     request = pair_request(slot, 0, config.limits.max_output_tokens)
-                    found.append(await caller.parsed(request, parse_pair, prompts()["repair"]))
+                    read = partial(parse_pair, slot=slot, concept=Concept())
+                    found.append(await caller.parsed(request, read, load_prompts().repair))
                 return found, dict(caller.halted)
 
         found, halted = asyncio.run(all_slots())
@@ -57,11 +60,11 @@ def test_what_passes_is_tried_again_until_the_answer_is_there(ask, vendor, fault
     assert not found.repaired
     assert kinds(server) == [fault, fault, None]
     (record,) = journal.answered.values()
-    assert record["retries"] == 2
+    assert record.retries == 2
     # Nobody can say whether a lost connection was paid for: it counts at its highest price.
     in_doubt = 2 if fault.startswith("cut") else 0
     first_line = json.loads(journal.path.read_text().partition("\n")[0])
-    extra = record["cost_usd"] - server.billed_usd
+    extra = record.cost_usd - server.billed_usd
     assert extra == pytest.approx(in_doubt * first_line["most_usd"])
 
 
@@ -98,7 +101,7 @@ def test_what_is_no_answer_is_recorded_as_what_it_is_and_not_asked_again(
     assert again == found
     assert kinds(server) == [fault]
     (record,) = journal.answered.values()
-    assert record["stop"] == reason
+    assert record.stop == reason
     assert journal.spent_usd >= server.billed_usd
 
 
@@ -119,7 +122,7 @@ def test_the_repair_shows_the_model_its_reply_and_the_fault(ask, config_for):
     with FaultServer() as server:
         (slot,) = plan_pairs(GAMES, config_for(server).only(["openai"]), 1, seed=0)
     request = pair_request(slot, 0, 600)
-    repaired = request.repaired("Here is a pair", prompts()["repair"].format(fault="it is prose"))
+    repaired = request.repaired("Here is a pair", load_prompts().repair.format(fault="it is prose"))
     assert [role for role, _ in repaired.messages] == ["user", "assistant", "user"]
     assert repaired.messages[1][1] == "Here is a pair"
     assert "it is prose" in repaired.messages[2][1]
@@ -234,4 +237,6 @@ def test_a_key_that_a_server_sends_back_is_taken_out(ask, vendor, keys, tmp_path
     assert key in json.dumps(sent)
     written = "".join(p.read_text() for p in tmp_path.rglob("*") if p.is_file())
     assert "[key]" in written
-    assert key not in written + repr(found) + repr(halted) + repr(list(journal.records))
+    assert key not in written + repr(found) + repr(halted) + repr(
+        (journal.answered, journal.failures)
+    )

@@ -14,12 +14,10 @@ from practice import ROOT, SCENARIOS
 
 from empathy_lens.data import load_pairs, load_rubric_completions, load_scenarios
 from empathy_lens.errors import InputError
-from empathy_lens.pairs.judge import Text, agreement, judge_texts
-from empathy_lens.pairs.run import GenerateOptions, generate
+from empathy_lens.pairs import GenerateOptions, generate
+from empathy_lens.pairs.api_judge import Text, agreement, judge_texts
 from empathy_lens.results import to_plain
-from empathy_lens.vendors.caller import open_caller
-from empathy_lens.vendors.config import load_config
-from empathy_lens.vendors.journal import read_journal
+from empathy_lens.vendors import load_config, open_caller, read_journal
 
 if importlib.util.find_spec("llm_katan") is None:
     pytest.skip("needs the package llm-katan (in the test extra)", allow_module_level=True)
@@ -100,10 +98,10 @@ def test_answers_through_tools_are_read_paid_once_and_checked(katan, tmp_path):
             generate(chosen)
         journal = read_journal(chosen.journal)
         assert len(journal.answered) == 8
-    assert {r["model"] for r in journal.answered.values()} == {"m-anthropic", "m-openai"}
-    assert all(r["input_tokens"] > 100 and r["stop"] == "done" for r in journal.answered.values())
+    assert {r.model for r in journal.answered.values()} == {"m-anthropic", "m-openai"}
+    assert all(r.input_tokens > 100 and r.stop == "done" for r in journal.answered.values())
     assert journal.spent_usd == pytest.approx(
-        sum((r["input_tokens"] + 2 * r["output_tokens"]) / 1e6 for r in journal.answered.values())
+        sum((r.input_tokens + 2 * r.output_tokens) / 1e6 for r in journal.answered.values())
     )
     # Its texts are names of the fields: real pairs in form, and nothing to train on.
     rejected = load_pairs(chosen.out / "rejected.jsonl")
@@ -116,7 +114,7 @@ def test_prose_instead_of_json_is_repaired_once_and_then_unreadable(katan, tmp_p
         generate(chosen)
     answered = read_journal(chosen.journal).answered.values()
     assert len(answered) == 4 * 2 * 2  # pairs, tries, and a repair of each
-    assert all("[echo]" in r["body"] for r in answered)
+    assert all("[echo]" in r.body for r in answered)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +127,7 @@ def test_its_failures_are_recorded_and_what_it_answered_is_kept(katan, tmp_path,
         generate(chosen)
     journal = read_journal(chosen.journal)
     assert len(journal.answered) == 4
-    assert {f["kind"] for f in journal.failures} == {kind}
+    assert {f.kind for f in journal.failures} == {kind}
 
 
 def test_random_errors_are_retried_away(katan, tmp_path):
@@ -148,7 +146,7 @@ def test_a_wrong_key_halts_the_vendor_and_is_not_repeated(katan, tmp_path, monke
         generate(chosen)
     failures = read_journal(chosen.journal).failures
     assert 1 <= len(failures) <= config.vendors["openai"].concurrency
-    assert all("invalid API key for openai: got '[key]'" in f["message"] for f in failures)
+    assert all("invalid API key for openai: got '[key]'" in f.message for f in failures)
     written = "".join(p.read_text() for p in chosen.out.rglob("*") if p.is_file())
     assert "katan-wrong-key-0815" not in written
 

@@ -12,11 +12,19 @@ from sklearn.metrics import cohen_kappa_score
 
 from empathy_lens.data import load_pairs, load_rubric_completions, load_scenarios
 from empathy_lens.errors import InputError
-from empathy_lens.pairs.judge import Score, Text, agreement, cross_check, judge_texts, steered_texts
-from empathy_lens.pairs.run import generate, plan_and_price
-from empathy_lens.results import to_plain
-from empathy_lens.vendors.caller import open_caller
-from empathy_lens.vendors.journal import read_journal
+from empathy_lens.pairs import generate, plan_and_price
+from empathy_lens.pairs.api_judge import (
+    JudgeReport,
+    Score,
+    Text,
+    agreement,
+    cross_check,
+    judge_texts,
+    parse_score,
+    steered_texts,
+)
+from empathy_lens.results import read_result, to_plain
+from empathy_lens.vendors import UnreadableReplyError, open_caller, read_journal
 
 GAMES = load_scenarios(SCENARIOS)
 RUBRIC = load_rubric_completions(ROOT / "data" / "rubric_completions" / "rubric_completions.jsonl")
@@ -142,10 +150,10 @@ def test_pairs_are_cross_checked_by_a_model_that_did_not_write_them(config_for, 
 def test_a_generation_rejects_what_the_judge_scores_the_wrong_way(options_for):
     with FaultServer(judge=lambda asked: len(asked) % 2) as server:
         options = options_for(server, n_pairs=24, judges=("anthropic", "openai"))
-        _, priced = plan_and_price(options)
+        _, price = plan_and_price(options)
         made = generate(options)
         generate(options)
-    assert priced["calls"] == 24 * 3
+    assert price.calls == 24 * 3
     assert len(server.requests) == 24 + 2 * (24 - made.quality.reasons.get("near-duplicate", 0))
     wrong = [r for r in made.quality.rejected if ("judge" in dict(r.reasons))]
     assert wrong
@@ -182,7 +190,9 @@ def test_the_script_judges_rubric_and_steered_texts_and_needs_no_key_to_price(tm
         done = subprocess.run([*args, "--json"], capture_output=True, text=True, env=no_keys | keys)
     report = json.loads(done.stdout)
     assert report == json.loads((tmp_path / "out" / "judge_scores.json").read_text())
-    assert report["agreement"]["exact"]["value"] == 1.0
+    stored = read_result(tmp_path / "out" / "judge_scores.json", JudgeReport)
+    assert to_plain(stored) == report
+    assert stored.agreement.exact.value == 1.0
     steered = [s for s in report["scores"] if s["text_id"].startswith("steered/the_duel/alpha=2")]
     assert [s["value"] for s in steered] == [RUBRIC[0].score]
     assert len(read_journal(tmp_path / "out" / "journal.jsonl").answered) == 91
@@ -193,3 +203,18 @@ def test_a_file_that_is_no_steering_result_is_named(tmp_path):
     path.write_text('{"examples": [{}]}')
     with pytest.raises(InputError, match="steering_examples"):
         steered_texts(path)
+
+
+@pytest.mark.parametrize("score", [0, 1, 2])
+def test_a_score_is_read(score):
+    assert parse_score(f'{{"score": {score}}}') == score
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2", '{"score": 3}', '{"score": "2"}', '{"score": 1.0}', '{"score": true}', '{"score": null}',
+     "score: 2", "", '{"score": 2, "why": "kind"}', '{"score": 1, "score": 2}'],
+)  # fmt: skip
+def test_an_unreadable_score_is_never_a_number(text):
+    with pytest.raises(UnreadableReplyError):
+        parse_score(text)

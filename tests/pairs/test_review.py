@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 from empathy_lens.cli.app import app
 from empathy_lens.data import load_pairs, save_pairs
 from empathy_lens.errors import InputError
+from empathy_lens.pairs import generate
 from empathy_lens.pairs.review import (
     Decision,
+    EditedTexts,
     apply_decisions,
     edit_form,
     kappas,
@@ -22,7 +24,6 @@ from empathy_lens.pairs.review import (
     text_hash,
     undecided,
 )
-from empathy_lens.pairs.run import generate
 
 PAIRS = load_pairs(ROOT / "data" / "contrastive_pairs" / "test_pairs.jsonl")[:4]
 
@@ -104,9 +105,9 @@ def test_a_spoilt_edit_leaves_the_pair_and_asks_again(file, tmp_path, monkeypatc
 
 def test_an_edit_form_gives_back_its_texts_and_refuses_a_form_without_them():
     pair = replace(PAIRS[0], positive="One.\n=== or two ===\nThree.")
-    assert read_edit_form(edit_form(pair)) == {
-        "prompt": pair.prompt, "positive": pair.positive, "negative": pair.negative}  # fmt: skip
-    assert read_edit_form(edit_form(replace(pair, prompt="")))["prompt"] == ""
+    texts = EditedTexts(pair.prompt, pair.positive, pair.negative)
+    assert read_edit_form(edit_form(pair)) == texts
+    assert read_edit_form(edit_form(replace(pair, prompt=""))).prompt == ""
     same = edit_form(replace(pair, negative=pair.positive))
     for form in ("", edit_form(pair).replace("=== negative ===", ""), same):
         with pytest.raises(InputError, match="as it was"):
@@ -160,7 +161,7 @@ def test_a_line_that_is_no_decision_is_refused(tmp_path, changed):
     path = tmp_path / "x.reviews.jsonl"
     line = json.dumps(vars(decision(PAIRS[0])) | changed)
     path.write_text(f"{line}\n")
-    with pytest.raises(InputError, match=r"reviews\.jsonl:1: not a decision"):
+    with pytest.raises(InputError, match=r"reviews\.jsonl:1: (verdict|note|edited|more)"):
         load_decisions(path)
 
 
@@ -191,13 +192,13 @@ def test_a_second_run_of_the_generation_takes_the_decisions_in(options_for):
         first = generate(options).summary
         accepted = load_pairs(options.out / "pairs.jsonl")
         path = reviews_path(options.out / "pairs.jsonl")
-        texts = {"prompt": "B, D?", "positive": "Now I go.", "negative": "Now I stay."}
+        texts = EditedTexts("B, D?", "Now I go.", "Now I stay.")
         save_decision(path, decision(accepted[0], "reject"))
         save_decision(path, decision(accepted[1], "edit", edited=texts))
         second = generate(options).summary
         assert len(server.requests) == 20
-    assert second["n_pairs"] == first["n_pairs"] - 1
-    assert second["review"]["by_verdict"] == {"edit": 1, "reject": 1}
+    assert second.n_pairs == first.n_pairs - 1
+    assert second.review.by_verdict == {"edit": 1, "reject": 1}
     assert load_pairs(options.out / "pairs.jsonl") == accepted
     final = {p.pair_id: p for s in ("train", "test")
              for p in load_pairs(options.out / f"{s}_pairs.jsonl")}  # fmt: skip

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from empathy_lens.errors import InputError
-from empathy_lens.vendors.budget import Budget
-from empathy_lens.vendors.journal import open_journal, read_journal
+from empathy_lens.vendors.caller import Budget
+from empathy_lens.vendors.journal import Answered, Asked, Failed, open_journal, read_journal
 
 
 @pytest.fixture
@@ -16,21 +16,26 @@ def path(tmp_path):
     return tmp_path / "run" / "journal.jsonl"
 
 
-def answer(journal, call, cost=1.0):
-    journal.asked(call, most_usd=3.0, vendor="v")
-    journal.answered_with(call, body=f"body of {call}", cost_usd=cost, vendor="v")
+def ask(journal, call):
+    journal.write(Asked(call=call, most_usd=3.0, vendor="v"))
+
+
+def answer(journal, call, cost=1.0, *, body="", settles=1):
+    ask(journal, call)
+    body = body or f"body of {call}"
+    journal.write(Answered(call=call, body=body, cost_usd=cost, settles=settles, vendor="v"))
 
 
 def test_answers_and_costs_are_there_when_it_is_opened_again(path):
     with open_journal(path) as journal:
         answer(journal, "a")
-        journal.asked("b", most_usd=3.0, vendor="v")
-        journal.failed("b", kind="timeout", message="", cost_usd=0.5, vendor="v")
-        journal.asked("c", most_usd=3.0, vendor="v")
+        ask(journal, "b")
+        journal.write(Failed(call="b", kind="timeout", cost_usd=0.5, vendor="v"))
+        ask(journal, "c")
         spent = journal.spent_usd
     with open_journal(path) as again:
-        assert again.answered["a"]["body"] == "body of a"
-        assert [f["kind"] for f in again.failures] == ["timeout"]
+        assert again.answered["a"].body == "body of a"
+        assert [f.kind for f in again.failures] == ["timeout"]
         assert again.spent_usd == spent == 1.0 + 0.5 + 3.0
         assert again.in_doubt == 1
     assert read_journal(path).spent_usd == spent
@@ -38,17 +43,16 @@ def test_answers_and_costs_are_there_when_it_is_opened_again(path):
 
 def test_a_call_in_doubt_that_is_asked_again_stays_on_the_bill(path):
     with open_journal(path) as journal:
-        journal.asked("a", most_usd=3.0, vendor="v")
+        ask(journal, "a")
         answer(journal, "a", cost=1.0)
     assert read_journal(path).spent_usd == 4.0
 
 
 def test_an_outcome_settles_every_attempt_that_it_speaks_for(path):
     with open_journal(path) as journal:
-        journal.asked("a", most_usd=3.0, vendor="v")  # killed
-        journal.asked("a", most_usd=3.0, vendor="v")
-        journal.asked("a", most_usd=3.0, vendor="v")
-        journal.answered_with("a", body="", cost_usd=4.0, settles=2, vendor="v")
+        ask(journal, "a")  # killed
+        ask(journal, "a")
+        answer(journal, "a", cost=4.0, settles=2)
     assert read_journal(path).spent_usd == 3.0 + 4.0
 
 
@@ -130,7 +134,7 @@ def test_a_full_disk_stops_the_run_with_a_clear_message(path):
         try:
             for _ in range(2):  # a part of a line fits, then nothing
                 with pytest.raises(InputError, match="nothing more is asked"):
-                    journal.asked("b", most_usd=3.0, vendor="v")
+                    ask(journal, "b")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     with open_journal(path) as journal:
@@ -139,9 +143,8 @@ def test_a_full_disk_stops_the_run_with_a_clear_message(path):
 
 def test_what_is_secret_is_taken_out_before_it_is_written(path):
     with open_journal(path, lambda text: text.replace("sesame", "[key]")) as journal:
-        journal.asked("a", most_usd=0.0, vendor="v")
-        journal.answered_with("a", body="open sesame\n", cost_usd=0.0, vendor="v")
-        assert journal.answered["a"]["body"] == "open [key]\n"
+        answer(journal, "a", body="open sesame\n")
+        assert journal.answered["a"].body == "open [key]\n"
     assert "sesame" not in path.read_text()
     assert all(json.loads(line) for line in path.read_text().splitlines())
 

@@ -6,10 +6,11 @@ the same content is scored by the same model once.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float
@@ -17,29 +18,27 @@ from jaxtyping import Float
 from .. import stats
 from ..errors import DegenerateDataError, InputError
 from ..files import read_json
+from ..results import from_plain
 from ..types import ContrastivePair, Estimate, RubricCompletion, Scenario
-from ..vendors.caller import Caller, Missing, all_of
-from ..vendors.config import Model, Vendor
-from ..vendors.journal import read_journal
-from ..vendors.replies import parse_score
-from ..vendors.requests import SCORE_SCHEMA, Request
-from .plan import prompts
-
-__all__ = [
-    "Agreement",
-    "Score",
-    "Text",
-    "agreement",
-    "cross_check",
-    "estimate_judging",
-    "judge_request",
-    "judge_texts",
-    "steered_texts",
-]
+from ..vendors import (
+    Caller,
+    Costs,
+    Missing,
+    Model,
+    Request,
+    UnreadableReplyError,
+    Vendor,
+    all_of,
+    json_object,
+    object_schema,
+    read_journal,
+)
+from .plan import Price, load_prompts
 
 OUTPUT_TOKENS = 1000
 """Room for a short JSON object, and for models that think before it."""
 EXPECTED_TOKENS = 10
+SCORE_SCHEMA = object_schema(score={"type": "integer", "enum": [0, 1, 2]})
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,34 @@ class Agreement:
     n_missing: int
 
 
+@dataclass(frozen=True)
+class JudgeReport:
+    """``judge_scores.json``: scores of texts by one judge, and its agreement with known ones."""
+
+    judge: str
+    agreement: Agreement
+    scores: tuple[Score, ...]
+    costs: Costs
+
+
+@dataclass(frozen=True)
+class _SteeredExample:
+    scenario_id: str
+    prompt: str
+    alpha: float
+    seed: int
+    completion: str
+
+
+@dataclass(frozen=True)
+class _SteeredExamples:
+    examples: tuple[_SteeredExample, ...]
+
+
 def judge_request(text: Text, scenario: Scenario, vendor: Vendor, model: Model) -> Request:
     """The question for the score of one text; the same content makes the same call."""
-    told = prompts()
-    question = told["judge"].format(
+    prompts = load_prompts()
+    question = prompts.judge.format(
         title=scenario.title,
         description=scenario.description,
         objective=scenario.objective,
@@ -92,7 +115,7 @@ def judge_request(text: Text, scenario: Scenario, vendor: Vendor, model: Model) 
     return Request(
         vendor=vendor,
         model=model,
-        system=told["judge_system"],
+        system=prompts.judge_system,
         messages=(("user", question),),
         schema=SCORE_SCHEMA,
         max_tokens=OUTPUT_TOKENS,
@@ -107,7 +130,7 @@ def estimate_judging(
     vendor: Vendor,
     model: Model,
     journal: Path,
-) -> dict[str, Any]:
+) -> Price:
     """The calls still to be made to score texts, and their estimated cost in US dollars."""
     answered = read_journal(journal).answered
     requests = {
@@ -116,26 +139,33 @@ def estimate_judging(
     }
     new = [r for call, r in requests.items() if call not in answered]
     cost = sum(r.expected_usd(EXPECTED_TOKENS) for r in new)
-    by_vendor = {vendor.name: len(new)}
-    return {"calls": len(new), "by_vendor": by_vendor, "estimated_cost_usd": round(cost, 4)}
+    return Price(len(new), {vendor.name: len(new)}, round(cost, 4))
 
 
 def steered_texts(path: Path) -> dict[str, Text]:
     """The steered completions of a run (``steering_examples.json``), by an id that says alpha."""
     try:
-        examples = read_json(path)["examples"]
-        named = (
-            Text(
-                f"steered/{e['scenario_id']}/alpha={e['alpha']:g}/seed={e['seed']}/{number}",
-                e["scenario_id"],
-                e["prompt"],
-                e["completion"],
-            )
-            for number, e in enumerate(examples)
+        examples = from_plain(read_json(path), _SteeredExamples, str(path)).examples
+    except InputError as error:
+        raise InputError(f"expected a run's steering examples; {error}") from None
+    named = (
+        Text(
+            f"steered/{e.scenario_id}/alpha={e.alpha:g}/seed={e.seed}/{number}",
+            e.scenario_id,
+            e.prompt,
+            e.completion,
         )
-        return {text.text_id: text for text in named if text.text.strip()}
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: expected a run's steering examples ({error!r})") from None
+        for number, e in enumerate(examples)
+    )
+    return {text.text_id: text for text in named if text.text.strip()}
+
+
+def parse_score(text: str) -> int:
+    """The rubric score in a reply: {"score": 0, 1 or 2}. Raises UnreadableReplyError otherwise."""
+    score = json_object(text, ("score",))["score"]
+    if type(score) is not int or score not in (0, 1, 2):
+        raise UnreadableReplyError(f"score is {json.dumps(score)[:40]}, not 0, 1 or 2")
+    return score
 
 
 async def judge_texts(
@@ -158,12 +188,12 @@ async def judge_texts(
     async def score(text: Text) -> Score:
         nonlocal done
         request = judge_request(text, scenarios[text.scenario_id], vendor, model)
-        found = await caller.parsed(request, parse_score, prompts()["repair"])
+        answer = await caller.parsed(request, parse_score, load_prompts().repair)
         done += 1
         progress(done, len(texts))
-        if isinstance(found, Missing):
-            return Score(text.text_id, None, found.reason)
-        return Score(text.text_id, found.value)
+        if isinstance(answer, Missing):
+            return Score(text.text_id, None, answer.reason)
+        return Score(text.text_id, answer.value)
 
     return await all_of(score(text) for text in texts)
 

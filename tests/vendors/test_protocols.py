@@ -2,62 +2,7 @@ import json
 
 import pytest
 
-from empathy_lens.vendors.replies import (
-    PairText,
-    UnreadableReplyError,
-    parse_pair,
-    parse_score,
-    read_reply,
-)
-
-PAIR = {"prompt": "You stand here.", "empathic_text": "I go to D.", "non_empathic_text": "On to B."}
-
-
-def test_a_pair_is_read_from_its_json_also_inside_a_fence():
-    expected = PairText("You stand here.", "I go to D.", "On to B.")
-    assert parse_pair(json.dumps(PAIR)) == expected
-    assert parse_pair(f"\n```json\n{json.dumps(PAIR, indent=1)}\n```\n") == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "no json",
-        "Here it is: " + json.dumps(PAIR),
-        json.dumps(PAIR) + " I hope it helps.",
-        json.dumps(PAIR)[:-5],
-        json.dumps([PAIR]),
-        json.dumps({**PAIR, "note": "x"}),
-        json.dumps({k: v for k, v in PAIR.items() if k != "prompt"}),
-        json.dumps({**PAIR, "prompt": 3}),
-        json.dumps({**PAIR, "empathic_text": "  "}),
-        json.dumps({**PAIR, "empathic_text": "On to B. "}),
-        json.dumps({**PAIR, "empathic_text": "I go\x00 to D."}),
-        json.dumps({**PAIR, "empathic_text": "I go \ud800 to D."}),
-        json.dumps(PAIR)[:-1] + ', "prompt": "again"}',
-        "[" * 100_000,
-        "null",
-    ],
-)
-def test_anything_but_exactly_a_pair_is_unreadable(text):
-    with pytest.raises(UnreadableReplyError):
-        parse_pair(text)
-
-
-@pytest.mark.parametrize("score", [0, 1, 2])
-def test_a_score_is_read(score):
-    assert parse_score(f'{{"score": {score}}}') == score
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["2", '{"score": 3}', '{"score": "2"}', '{"score": 1.0}', '{"score": true}', '{"score": null}',
-     "score: 2", "", '{"score": 2, "why": "kind"}', '{"score": 1, "score": 2}'],
-)  # fmt: skip
-def test_an_unreadable_score_is_never_a_number(text):
-    with pytest.raises(UnreadableReplyError):
-        parse_score(text)
+from empathy_lens.vendors.protocols import read_reply
 
 
 def anthropic(content, stop="end_turn", usage=None):

@@ -1,6 +1,6 @@
 """A server on loopback that speaks the Anthropic and OpenAI protocols, and misbehaves.
 
-    python tests/generation/fault_server.py --port 8123 --faults 0.2 --config practice.toml
+    python tests/fault_server.py --port 8123 --faults 0.2 --config practice.toml
 
 What a paid answer holds follows from a seed and the request's content; whether an attempt fails
 before, from how often the request came as well. So a run's outcome does not depend on the order of
@@ -296,7 +296,7 @@ def written(request, digest, judge):
     facts = re.search(r"in digits: (.*)\.\n", asked)[1]
     say = prose(draw, 45)
     prompt = f"{facts}. {say} B, {draw.choice(WORDS['nouns'])}, D, door, coins, match?"
-    texts = {"empathic_text": prose(draw, 66), "non_empathic_text": prose(draw, 66)}
+    texts = {"positive_text": prose(draw, 66), "negative_text": prose(draw, 66)}
     return json.dumps({"prompt": prompt, **texts})
 
 

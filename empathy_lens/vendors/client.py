@@ -15,9 +15,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from .config import Limits, Vendor
-from .requests import Request, body
-
-__all__ = ["FATAL", "Answer", "CallError", "VendorClient"]
+from .protocols import Request, body
 
 Afford = Callable[[], bool]
 

@@ -10,12 +10,13 @@ import pytest
 from fault_server import FAULTS, FaultServer
 from practice import ROOT
 
-from empathy_lens.data import load_pairs
+from empathy_lens.data import EMPATHY, load_pairs
 from empathy_lens.errors import InputError
-from empathy_lens.pairs.plan import pair_request
-from empathy_lens.pairs.run import generate, plan_and_price
-from empathy_lens.vendors.config import MissingKeysError
-from empathy_lens.vendors.journal import read_journal
+from empathy_lens.pairs import generate, plan_and_price
+from empathy_lens.pairs.dataset import GeneratedSummary
+from empathy_lens.pairs.plan import Price, pair_request
+from empathy_lens.results import read_result, to_plain
+from empathy_lens.vendors import MissingKeysError, read_journal
 
 HARNESS = Path(__file__).with_name("kill_harness.py")
 DATA_FILES = ("pairs.jsonl", "rejected.jsonl", "train_pairs.jsonl", "test_pairs.jsonl")
@@ -45,7 +46,7 @@ def test_two_hundred_pairs_come_through_twenty_percent_faults(options_for):
         journal = read_journal(options.journal)
         assert len(journal.answered) == sum(server.delivered.values())
         assert journal.in_doubt == 0
-        assert made.summary["costs"]["cost_usd"] >= server.billed_usd
+        assert made.summary.costs.cost_usd >= server.billed_usd
 
         n_asked = len(server.requests)
         again = generate(options)
@@ -82,7 +83,7 @@ def test_the_cap_holds_when_half_of_the_calls_fail(options_for):
         made = generate(options)
     assert made.capped
     assert server.billed_usd < 0.3
-    assert 0.2 < made.summary["costs"]["cost_usd"] <= 0.3 + 1e-9
+    assert 0.2 < made.summary.costs.cost_usd <= 0.3 + 1e-9
 
 
 @pytest.mark.slow
@@ -122,30 +123,25 @@ def test_a_dry_run_needs_no_key_and_asks_nothing(options_for, monkeypatch, keys)
         options = options_for(server, n_pairs=60)
         for name in keys:
             monkeypatch.delenv(name)
-        _, priced = plan_and_price(options)
+        _, price = plan_and_price(options)
         assert server.requests == []
         assert not options.out.exists()
         with pytest.raises(MissingKeysError, match="EL_TEST_OPENAI_KEY"):
             generate(options)
-    assert priced["calls"] == 60
-    assert priced["by_vendor"] == {"anthropic": 20, "openai": 20, "gemini": 20}
-    assert list(priced) == ["calls", "by_vendor", "estimated_cost_usd"]
+    assert price.calls == 60
+    assert price.by_vendor == {"anthropic": 20, "openai": 20, "gemini": 20}
 
 
 def test_the_estimate_is_near_what_is_paid_and_sinks_with_what_is_done(options_for):
     with FaultServer() as server:
         options = options_for(server, n_pairs=60)
-        _, priced = plan_and_price(options)
+        _, price = plan_and_price(options)
         made = generate(options)
         server.settle()
-        assert priced["estimated_cost_usd"] == pytest.approx(server.billed_usd, rel=0.5)
+        assert price.estimated_cost_usd == pytest.approx(server.billed_usd, rel=0.5)
         _, left = plan_and_price(options)
-        assert left == {
-            "calls": 0,
-            "by_vendor": {"anthropic": 0, "openai": 0, "gemini": 0},
-            "estimated_cost_usd": 0.0,
-        }
-    assert made.summary["costs"]["cost_usd"] == pytest.approx(server.billed_usd)
+        assert left == Price(0, {"anthropic": 0, "openai": 0, "gemini": 0}, 0.0)
+    assert made.summary.costs.cost_usd == pytest.approx(server.billed_usd)
 
 
 def test_no_key_is_in_any_file_log_error_or_report(options_for, keys, caplog, capfd):
@@ -167,8 +163,10 @@ def test_no_key_is_in_any_file_log_error_or_report(options_for, keys, caplog, ca
 def test_the_card_counts_sources_rejections_costs_and_hashes(options_for):
     with FaultServer(faults=0.2, seed=2) as server:
         made = generate(options_for(server, n_pairs=40))
-    card = json.loads((options_for(server).out / "dataset_summary.json").read_text())
-    assert card == json.loads(json.dumps(dict(made.summary)))
+    path = options_for(server).out / "dataset_summary.json"
+    assert read_result(path, GeneratedSummary) == made.summary
+    card = json.loads(path.read_text())
+    assert card == to_plain(made.summary)
     train, test = (
         load_pairs(options_for(server).out / f"{s}_pairs.jsonl") for s in ("train", "test")
     )
@@ -182,6 +180,7 @@ def test_the_card_counts_sources_rejections_costs_and_hashes(options_for):
     pair = train[0]
     assert {"vendor", "seed", "facts", "wording"} <= set(pair.extra)
     assert all((pair.format, pair.situation, pair.source_model, pair.prompt))
+    assert pair.concept == EMPATHY
 
 
 def test_nothing_fit_to_train_on_is_said_with_what_became_of_the_pairs(options_for):
