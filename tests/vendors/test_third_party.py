@@ -105,7 +105,7 @@ def test_answers_through_tools_are_read_paid_once_and_checked(katan, tmp_path):
     )
     # Its texts are names of the fields: real pairs in form, and nothing to train on.
     rejected = load_pairs(chosen.out / "rejected.jsonl")
-    assert {(p.prompt, p.positive) for p in rejected} == {("test_prompt", "test_empathic_text")}
+    assert {(p.prompt, p.positive) for p in rejected} == {("test_prompt", "test_positive_text")}
 
 
 def test_prose_instead_of_json_is_repaired_once_and_then_unreadable(katan, tmp_path):
