@@ -55,7 +55,7 @@ T = TypeVar("T")
 SHOWN_FAULTS = 5
 
 
-def _array(value: Any) -> np.ndarray:
+def _array(value: object) -> np.ndarray:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
@@ -139,7 +139,7 @@ class RunSummary:
 
 
 @cache
-def _adapter(kind: Any) -> Any:  # jaxtyping cannot check TypeAdapter[...]
+def _adapter(kind: type) -> TypeAdapter:  # jaxtyping cannot check TypeAdapter[...]
     return TypeAdapter(kind)
 
 
@@ -155,7 +155,7 @@ def read_result(path: Path, kind: type[T]) -> T:
     return value
 
 
-def from_plain(data: Any, kind: type[T], name: str) -> T:
+def from_plain(data: object, kind: type[T], name: str) -> T:
     """The same from values that JSON was parsed to; ``name`` stands for the file in messages."""
     try:
         value: T = _adapter(kind).validate_python(data)  # type: ignore[arg-type]
@@ -166,8 +166,7 @@ def from_plain(data: Any, kind: type[T], name: str) -> T:
 
 def to_plain(result: object) -> Any:
     """The result as values for JSON: objects, lists, texts and numbers."""
-    kind: Any = type(result)
-    return _adapter(kind).dump_python(result, mode="json")
+    return _adapter(type(result)).dump_python(result, mode="json")  # type: ignore[arg-type]
 
 
 class Settings(BaseModel):

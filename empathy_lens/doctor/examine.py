@@ -106,8 +106,8 @@ def examine(
         checks.append(Check("parity", "warn", "not run: the weights are not here", "", remedy))
     elif run:
         try:
-            found, maxima = _parity(name, backend, on, precision, need)
-            checks += found
+            of_model, maxima = _parity(name, backend, on, precision, need)
+            checks += of_model
         except ModelError as error:
             checks.append(Check("load", "fail", str(error)))
     return Examination(worst(checks), tuple(checks), need, maxima)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -12,86 +13,46 @@ from .machine import Check, memory_need
 
 __all__ = ["KNOWN_MODELS", "KnownNeed", "known_config", "memory_table", "model_config"]
 
-GEMMA_2_2B = {
-    "model_type": "gemma2",
-    "architectures": ["Gemma2ForCausalLM"],
-    "vocab_size": 256_000,
-    "hidden_size": 2304,
-    "intermediate_size": 9216,
-    "num_hidden_layers": 26,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 4,
-    "head_dim": 256,
-}
-GEMMA_2_9B = GEMMA_2_2B | {
-    "hidden_size": 3584,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 42,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-}
+SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+)
+
+
+def _published(
+    model_type: str, architecture: str, dtype: str, *sizes: int, **others: object
+) -> dict[str, object]:
+    """A configuration of transformers, as far as memory depends on it; ``sizes`` are ``SIZES``."""
+    kind = {"model_type": model_type, "architectures": [architecture], "dtype": dtype}
+    return {**kind, **dict(zip(SIZES, sizes, strict=True)), **others}
+
+
+GEMMA_2 = partial(_published, "gemma2", "Gemma2ForCausalLM", head_dim=256)
+LLAMA = partial(_published, "llama", "LlamaForCausalLM")
+GEMMA_2_9B = (256_000, 3584, 14_336, 42, 16, 8)
+GEMMA_2_2B = (256_000, 2304, 9216, 26, 8, 4)
 KNOWN_MODELS: dict[str, dict[str, object]] = {
-    "google/gemma-2-9b-it": GEMMA_2_9B | {"dtype": "bfloat16"},
-    "google/gemma-2-9b": GEMMA_2_9B | {"dtype": "float32"},
-    "google/gemma-2-2b-it": GEMMA_2_2B | {"dtype": "bfloat16"},
-    "google/gemma-2-2b": GEMMA_2_2B | {"dtype": "float32"},
-    "meta-llama/Llama-3.1-8B-Instruct": {
-        "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
-        "dtype": "bfloat16",
-        "vocab_size": 128_256,
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-    },
-    "Qwen/Qwen2.5-7B-Instruct": {
-        "model_type": "qwen2",
-        "architectures": ["Qwen2ForCausalLM"],
-        "dtype": "bfloat16",
-        "vocab_size": 152_064,
-        "hidden_size": 3584,
-        "intermediate_size": 18944,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-    },
-    "microsoft/Phi-3-mini-4k-instruct": {
-        "model_type": "phi3",
-        "architectures": ["Phi3ForCausalLM"],
-        "dtype": "bfloat16",
-        "vocab_size": 32_064,
-        "hidden_size": 3072,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-    },
-    "google/gemma-3-270m": {
-        "model_type": "gemma3_text",
-        "architectures": ["Gemma3ForCausalLM"],
-        "dtype": "bfloat16",
-        "vocab_size": 262_144,
-        "hidden_size": 640,
-        "intermediate_size": 2048,
-        "num_hidden_layers": 18,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 1,
-        "head_dim": 256,
-    },
-    "HuggingFaceTB/SmolLM2-135M-Instruct": {
-        "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
-        "dtype": "bfloat16",
-        "vocab_size": 49_152,
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-        "tie_word_embeddings": True,
-    },
+    "google/gemma-2-9b-it": GEMMA_2("bfloat16", *GEMMA_2_9B),
+    "google/gemma-2-9b": GEMMA_2("float32", *GEMMA_2_9B),
+    "google/gemma-2-2b-it": GEMMA_2("bfloat16", *GEMMA_2_2B),
+    "google/gemma-2-2b": GEMMA_2("float32", *GEMMA_2_2B),
+    "meta-llama/Llama-3.1-8B-Instruct": LLAMA("bfloat16", 128_256, 4096, 14_336, 32, 32, 8),
+    "Qwen/Qwen2.5-7B-Instruct": _published(
+        "qwen2", "Qwen2ForCausalLM", "bfloat16", 152_064, 3584, 18_944, 28, 28, 4
+    ),
+    "microsoft/Phi-3-mini-4k-instruct": _published(
+        "phi3", "Phi3ForCausalLM", "bfloat16", 32_064, 3072, 8192, 32, 32, 32
+    ),
+    "google/gemma-3-270m": _published(
+        "gemma3_text", "Gemma3ForCausalLM", "bfloat16", 262_144, 640, 2048, 18, 4, 1, head_dim=256
+    ),
+    "HuggingFaceTB/SmolLM2-135M-Instruct": LLAMA(
+        "bfloat16", 49_152, 576, 1536, 30, 9, 3, tie_word_embeddings=True
+    ),
 }
 
 
@@ -136,19 +97,16 @@ class KnownNeed:
 
 def memory_table() -> list[KnownNeed]:
     """The need of the models that are named in the documentation, in 16 and in 32 bits."""
-    rows = []
-    for hub_id in KNOWN_MODELS:
-        need = memory_need(known_config(hub_id), torch.bfloat16)
-        float32 = need.parameters * torch.float32.itemsize
-        rows.append(
-            KnownNeed(
-                hub_id,
-                need.parameters,
-                need.download,
-                need.stored,
-                need.weights,
-                float32,
-                need.working,
-            )
+    needs = {name: memory_need(known_config(name), torch.bfloat16) for name in KNOWN_MODELS}
+    return [
+        KnownNeed(
+            model=name,
+            parameters=need.parameters,
+            download=need.download,
+            stored=need.stored,
+            weights_16_bits=need.weights,
+            weights_float32=need.parameters * torch.float32.itemsize,
+            working=need.working,
         )
-    return rows
+        for name, need in needs.items()
+    ]

@@ -96,15 +96,12 @@ def machine_checks() -> list[Check]:
 
 
 def _transformer_lens() -> Check:
-    found = version("transformer-lens")
-    if HOOKED_AVAILABLE:
-        return Check("transformer-lens", "ok", f"{found}: HookedTransformer and TransformerBridge")
-    return Check(
-        "transformer-lens",
-        "ok",
-        f"{found}: TransformerBridge only",
-        remedy="for HookedTransformer: pip install 'transformer-lens>=3.9,<4'",
-    )
+    classes, remedy = "HookedTransformer and TransformerBridge", ""
+    if not HOOKED_AVAILABLE:
+        classes = "TransformerBridge only"
+        remedy = "for HookedTransformer: pip install 'transformer-lens>=3.9,<4'"
+    figure = f"{version('transformer-lens')}: {classes}"
+    return Check("transformer-lens", "ok", figure, remedy=remedy)
 
 
 def _devices() -> list[Check]:
@@ -143,8 +140,8 @@ def _embedded(name: str) -> Check:
 
 def _keys() -> Check:
     """Whether keys are set; no part of one is ever shown."""
-    found = (f"{name} {'yes' if os.environ.get(name) else 'no'}" for name in KEYS)
-    return Check("keys", "ok", ", ".join(found))
+    states = (f"{name} {'yes' if os.environ.get(name) else 'no'}" for name in KEYS)
+    return Check("keys", "ok", ", ".join(states))
 
 
 @dataclass(frozen=True)

@@ -71,11 +71,11 @@ def hub_reference(source: ModelSource, dtype: torch.dtype, device: torch.device)
         bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         row = torch.tensor(bos + ids)
         with _block_outputs(model) as kept, torch.no_grad():
-            found = model(row[None].to(device)).logits
+            row_logits = model(row[None].to(device)).logits
         tokens.append(row)
         blocks.append(torch.stack(kept))
-        logits.append(found[0, -1].float().cpu())
-    del model, found
+        logits.append(row_logits[0, -1].float().cpu())
+    del model, row_logits
     release(device)
     return Reference(tuple(tokens), tuple(blocks), tuple(logits))
 
@@ -135,8 +135,8 @@ def model_checks(
 def residual_maxima(model: HookedModel) -> list[float]:
     """The largest absolute value of each layer's ``resid_post`` over the texts; NaN counts."""
     layers = range(int(model.cfg.n_layers))
-    found = [_residuals(model, [row]) for row in _rows(model)]
-    return [max(float(r[layer].abs().max()) for r in found) for layer in layers]
+    residuals = [_residuals(model, [row]) for row in _rows(model)]
+    return [max(float(r[layer].abs().max()) for r in residuals) for layer in layers]
 
 
 def _run(name: str, check: Callable[[], Check]) -> Check:
@@ -175,8 +175,8 @@ def _relative(ours: Tensor, theirs: Tensor) -> float:
 def _blocks(model: HookedModel, reference: Reference) -> Check:
     errors = []
     for row, blocks in zip(reference.tokens, reference.blocks, strict=True):
-        found = _residuals(model, [row.tolist()])
-        errors.append([_relative(found[layer][0], blocks[layer]) for layer in found])
+        residuals = _residuals(model, [row.tolist()])
+        errors.append([_relative(ours[0], blocks[layer]) for layer, ours in residuals.items()])
     by_layer = torch.tensor(errors).amax(dim=0)
     layer = int(by_layer.nan_to_num(nan=torch.inf).argmax())
     return judged(
@@ -272,8 +272,8 @@ def _finite(model: HookedModel, rows: list[list[int]]) -> Check:
 def _device_and_cpu(model: HookedModel, reference: Reference) -> Check:
     errors = []
     for row, expected in zip(reference.tokens, reference.logits, strict=True):
-        found = last_logits(model, row[None], torch.ones_like(row)[None])[0, -1].cpu()
-        errors.append(_relative(found, expected))
+        logits = last_logits(model, row[None], torch.ones_like(row)[None])[0, -1].cpu()
+        errors.append(_relative(logits, expected))
     return judged(
         f"{model.cfg.device} = CPU",
         float(torch.tensor(errors).max()),

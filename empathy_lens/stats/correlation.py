@@ -44,8 +44,7 @@ def pearson(
     Raises InputError for lengths that differ or NaN, DegenerateDataError for a constant
     variable or fewer than three groups.
     """
-    columns, _, design = _canonical(x, y, design)
-    return _correlation(columns, False, design, exchange)
+    return partial_correlation(x, y, None, design, method="pearson", exchange=exchange)
 
 
 def spearman(
@@ -59,8 +58,7 @@ def spearman(
 
     Equals ``scipy.stats.spearmanr``; interval, ``p`` and errors as in :func:`pearson`.
     """
-    columns, _, design = _canonical(x, y, design)
-    return _correlation(columns, True, design, exchange)
+    return partial_correlation(x, y, None, design, exchange=exchange)
 
 
 def kendall(
@@ -127,7 +125,16 @@ def partial_correlation(
         raise InputError(f"method: expected 'spearman' or 'pearson', got {method!r}")
     columns, order, design = _canonical(x, y, design)
     columns += [c[order] for c in _covariate_columns(covariates, len(order))]
-    return _correlation(columns, method == "spearman", design, exchange)
+    ranked = method == "spearman"
+    fixed = np.stack([rankdata(c) if ranked else c for c in columns], axis=1)
+    left_x, left_y, basis = _residuals(fixed)
+    estimate = _interval(_ranked_statistic(columns) if ranked else _moment_statistic(fixed), design)
+
+    permuted = left_y[_draws(design, exchange)]
+    permuted -= (permuted @ basis) @ basis.T
+    norms = np.linalg.norm(left_x) * np.linalg.norm(permuted, axis=1)
+    null = (permuted @ left_x) / np.maximum(norms, 1e-300)
+    return replace(estimate, p=float(permutation_p(estimate.value, null, "two-sided")))
 
 
 def dummies(ids: Ids) -> Float[np.ndarray, "item k"]:
@@ -157,21 +164,6 @@ def _canonical(
     groups = [level[order] for level in levels]
     ordered = replace(design, groups=groups if len(groups) > 1 else groups[0], strata=strata)
     return [a[order], b[order]], order, ordered
-
-
-def _correlation(
-    columns: list[np.ndarray], ranked: bool, design: Design, exchange: Exchange
-) -> Estimate:
-    fixed = np.stack([rankdata(c) if ranked else c for c in columns], axis=1)
-    left_x, left_y, basis = _residuals(fixed)
-    statistic = _ranked_statistic(columns) if ranked else _moment_statistic(fixed)
-    estimate = _interval(statistic, design)
-
-    permuted = left_y[_draws(design, exchange)]
-    permuted -= (permuted @ basis) @ basis.T
-    norms = np.linalg.norm(left_x) * np.linalg.norm(permuted, axis=1)
-    null = (permuted @ left_x) / np.maximum(norms, 1e-300)
-    return replace(estimate, p=float(permutation_p(estimate.value, null, "two-sided")))
 
 
 def _interval(statistic: _Statistic, design: Design) -> Estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal, cast
@@ -83,11 +84,8 @@ class Design:
 
         A stratum of one group cannot vary.
         """
-        groups_of: dict[str, set[str]] = {}
-        for stratum, group in zip(strata, groups, strict=True):
-            groups_of.setdefault(stratum, set()).add(group)
-        usable = min(map(len, groups_of.values())) >= 2
-        kept = list(strata) if usable else None
+        n_groups = Counter(stratum for stratum, _ in set(zip(strata, groups, strict=True)))
+        kept = list(strata) if min(n_groups.values()) >= 2 else None
         return cls(list(groups), kept, seed=seed, n_resamples=n_resamples)
 
 

@@ -67,11 +67,7 @@ def bootstrap(
     InputError
         Lengths that do not agree, or options out of range.
     """
-    confidence, n_resamples, small_sample = (
-        design.confidence,
-        design.n_resamples,
-        design.small_sample,
-    )
+    confidence, n_resamples = design.confidence, design.n_resamples
     method = design.method or "bca"
     if not 0 < confidence < 1:
         raise InputError(f"confidence: expected a number between 0 and 1, got {confidence}")
@@ -91,6 +87,7 @@ def bootstrap(
     resampled = np.concatenate([_columns(statistic(weights)) for weights in chunks])
 
     df = n_groups - len(np.unique(stratum_of_group))
+    small_sample = design.small_sample
     scale = np.sqrt(n_groups / df) if small_sample else 1.0
     tail = (1 - confidence) / 2
     reach = scale * (student_t.ppf(1 - tail, df) if small_sample else ndtri(1 - tail))
