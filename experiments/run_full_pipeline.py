@@ -8,8 +8,6 @@ Writes a run's folder (default results/<model>/) and ends with the seed criteria
 
 import shlex
 import sys
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,12 +17,16 @@ from empathy_lens.cli.shared import (
     BackendOption,
     DeviceOption,
     DtypeOption,
+    EmbeddingOption,
     LayersOption,
     ModelOption,
     OutOption,
+    PairsTestOption,
+    PairsTrainOption,
     ResumeOption,
     RevisionOption,
     SeedOption,
+    SkipSteeringOption,
     clear_errors,
     run_script,
 )
@@ -41,14 +43,8 @@ def main(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     revision: RevisionOption = None,
-    pairs_train: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="pairs to learn from (JSONL)", rich_help_panel="Data"),
-    ] = None,
-    pairs_test: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="pairs to test on (JSONL)", rich_help_panel="Data"),
-    ] = None,
+    pairs_train: PairsTrainOption = None,
+    pairs_test: PairsTestOption = None,
     layers: LayersOption = "all",
     out: OutOption = None,
     seed: SeedOption = 0,
@@ -87,38 +83,28 @@ def main(
             metavar="USD", help="most to spend, over all runs", rich_help_panel="Pairs from APIs"
         ),
     ] = None,
-    embedding: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="sentence embedding: none or minilm", rich_help_panel="Run"
-        ),
-    ] = "none",
-    skip_steering: Annotated[
-        bool, typer.Option("--skip-steering", help="leave it out", rich_help_panel="Run")
-    ] = False,
+    embedding: EmbeddingOption = "none",
+    skip_steering: SkipSteeringOption = False,
     resume: ResumeOption = False,
 ) -> None:
     """Run the study and write its folder."""
-    start = time.perf_counter()
     with clear_errors():
-        from empathy_lens.console import criteria_table, progress_bars
+        from empathy_lens.cli.study import study_into
         from empathy_lens.errors import InputError
-        from empathy_lens.study import DataFiles, StudyOptions, parse_layers, run_study, summarise
-        from empathy_lens.study.runs import Run, folder_name
-        from empathy_lens.views import write_report
+        from empathy_lens.study import DataFiles, StudyOptions, parse_layers
+        from empathy_lens.study.runs import folder_name
 
         shipped = DataFiles.shipped()
-        chosen = {"pairs_train": pairs_train, "pairs_test": pairs_test}
         if with_generation:
             if pairs_train or pairs_test:
                 raise InputError(
                     "--generate makes the pairs: leave out --pairs-train, --pairs-test"
                 )
-            chosen = generated_pairs(
+            pairs_train, pairs_test = generated_pairs(
                 shipped, generation_config, generation_out, n_generated, max_cost, seed
             )
         options = StudyOptions(
-            files=replace(shipped, **{k: v for k, v in chosen.items() if v is not None}),
+            files=shipped.of_pairs(pairs_train, pairs_test),
             model=model,
             backend=backend,
             device=device,
@@ -130,14 +116,7 @@ def main(
             embedding=embedding,
             command=shlex.join(["python", *sys.argv]),
         )
-        folder = out or ROOT / "results" / folder_name(model)
-        with progress_bars() as console:
-            run = Run(folder, resume=resume, announce=console.announce)
-            run_study(options, run, console.progress)
-            summary = summarise(run, time.perf_counter() - start)
-            console.announce("report")
-            write_report(folder)
-        criteria_table(summary, folder)
+        study_into(out or ROOT / "results" / folder_name(model), options, resume=resume)
 
 
 def generated_pairs(
@@ -147,7 +126,7 @@ def generated_pairs(
     n_pairs: int,
     max_cost: float | None,
     seed: int,
-) -> dict[str, Path | None]:
+) -> tuple[Path | None, Path | None]:
     """Generated and shipped pairs together; the shipped ones alone where there are no keys."""
     from empathy_lens.cli.generation import print_run
     from empathy_lens.console import progress_bars
@@ -171,9 +150,9 @@ def generated_pairs(
             made = generate(options, console.progress("pairs"))
     except MissingKeysError as error:
         print(f"warning: {error}. Going on with the shipped pairs.", file=sys.stderr)
-        return {}
+        return None, None
     print_run(made, options)
-    return {"pairs_train": out / "train_pairs.jsonl", "pairs_test": out / "test_pairs.jsonl"}
+    return out / "train_pairs.jsonl", out / "test_pairs.jsonl"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """``empathy-lens``: small commands around the library."""
 
+import shlex
+import sys
 from importlib.metadata import version
 from json import dumps
 from pathlib import Path
@@ -12,7 +14,17 @@ from .shared import (
     Command,
     DeviceOption,
     DtypeOption,
+    EmbeddingOption,
     JsonOption,
+    LayersOption,
+    ModelOption,
+    OutOption,
+    PairsTestOption,
+    PairsTrainOption,
+    ResumeOption,
+    RevisionOption,
+    SeedOption,
+    SkipSteeringOption,
     clear_errors,
 )
 
@@ -102,6 +114,44 @@ def doctor(
             print_examination(found, Console())
         if found.status == "fail":
             raise typer.Exit(1)
+
+
+@app.command(cls=Command)
+def study(
+    model: ModelOption = "embedded",
+    backend: BackendOption = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
+    pairs_train: PairsTrainOption = None,
+    pairs_test: PairsTestOption = None,
+    layers: LayersOption = "all",
+    embedding: EmbeddingOption = "none",
+    skip_steering: SkipSteeringOption = False,
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+    out: OutOption = None,
+) -> None:
+    """The whole study: directions, evidence, behaviour, steering, report, in one folder."""
+    with clear_errors():
+        from ..study import DataFiles, StudyOptions, parse_layers
+        from ..study.runs import folder_name
+        from .study import study_into
+
+        options = StudyOptions(
+            files=DataFiles.shipped().of_pairs(pairs_train, pairs_test),
+            model=model,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            layers=parse_layers(layers),
+            seed=seed,
+            skip_steering=skip_steering,
+            embedding=embedding,
+            command=shlex.join(["empathy-lens", *sys.argv[1:]]),
+        )
+        study_into(out or Path("results", folder_name(model)), options, resume=resume)
 
 
 @app.command(cls=Command)

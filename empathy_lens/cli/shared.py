@@ -20,13 +20,17 @@ __all__ = [
     "Command",
     "DeviceOption",
     "DtypeOption",
+    "EmbeddingOption",
     "JsonOption",
     "LayersOption",
     "ModelOption",
     "OutOption",
+    "PairsTestOption",
+    "PairsTrainOption",
     "ResumeOption",
     "RevisionOption",
     "SeedOption",
+    "SkipSteeringOption",
     "clear_errors",
     "parse_numbers",
     "run_script",
@@ -72,6 +76,21 @@ RevisionOption = Annotated[
 LayersOption = Annotated[
     str,
     typer.Option(metavar="LIST", help="all, or numbers such as 8,12,16", rich_help_panel=RUN),
+]
+PairsTrainOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="pairs to learn from (JSONL)", rich_help_panel="Data"),
+]
+PairsTestOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="pairs to test on (JSONL)", rich_help_panel="Data"),
+]
+EmbeddingOption = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="sentence embedding: none or minilm", rich_help_panel=RUN),
+]
+SkipSteeringOption = Annotated[
+    bool, typer.Option("--skip-steering", help="leave it out", rich_help_panel=RUN)
 ]
 SeedOption = Annotated[
     int, typer.Option(min=0, metavar="N", help="seed, 0 or more", rich_help_panel=RUN)

@@ -74,12 +74,18 @@ class DataFiles:
             raise InputError(f"{name}: expected a file, these data have none for this concept")
         return path
 
-    def of_pairs(self, train: Path, test: Path) -> DataFiles:
-        """The same with other pairs. Where those are of another concept, the texts that are about
-        this one (scenarios, rubric, steering prompts, hard pairs) are left out.
+    def of_pairs(self, train: Path | None, test: Path | None) -> DataFiles:
+        """The same with other pairs (None: as they are). Where those are of another concept, the
+        texts that are about this one (scenarios, rubric, steering prompts, hard pairs) are left
+        out. Raises InputError for a file that holds no pairs.
         """
-        chosen = replace(self, pairs_train=train, pairs_test=test)
-        if load_pairs(train)[0].concept.name == load_pairs(self.pairs_train)[0].concept.name:
+        chosen = replace(
+            self, pairs_train=train or self.pairs_train, pairs_test=test or self.pairs_test
+        )
+        if (
+            load_pairs(chosen.pairs_train)[0].concept.name
+            == load_pairs(self.pairs_train)[0].concept.name
+        ):
             return chosen
         return replace(chosen, scenarios=None, rubric=None, steering_prompts=None, hard_pairs=None)
 

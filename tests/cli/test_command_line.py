@@ -10,9 +10,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from empathy_lens.cli import study
 from empathy_lens.cli.app import app
 from empathy_lens.cli.shared import Command
 from empathy_lens.console import progress_bars
+from empathy_lens.data import pairs_from, save_pairs
+from empathy_lens.study import DataFiles
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 SCRIPTS = [
@@ -25,6 +28,18 @@ COMMANDS = tuple(typer.main.get_command(app).commands)
 
 def run(*arguments):
     return CliRunner().invoke(app, arguments, env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+
+
+def script_app(path, monkeypatch):
+    """A script's command line, in this process."""
+    monkeypatch.syspath_prepend(str(path.parent))  # as for python experiments/NAME.py
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, path.stem, module)
+    spec.loader.exec_module(module)
+    script = typer.Typer(add_completion=False)
+    script.command(cls=Command)(module.main)
+    return script
 
 
 def test_the_version_is_the_package_s():
@@ -85,13 +100,26 @@ def test_quiet_and_verbose_together_are_refused():
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_every_script_has_help(path, monkeypatch):
-    monkeypatch.syspath_prepend(str(path.parent))  # as for python experiments/NAME.py
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, path.stem, module)
-    spec.loader.exec_module(module)
-    script = typer.Typer(add_completion=False)
-    script.command(cls=Command)(module.main)
-    done = CliRunner().invoke(script, ["--help"])
+    done = CliRunner().invoke(script_app(path, monkeypatch), ["--help"])
     assert done.exit_code == 0
     assert "--verbose" in done.output
+
+
+@pytest.mark.parametrize("script", [None, "run_full_pipeline"])
+def test_a_study_of_another_concept_leaves_out_what_is_about_the_shipped_one(
+    script, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(study, "study_into", lambda folder, options, **_: asked.append(options))
+    pairs = pairs_from(["I told her."] * 2, ["I hid it.", "I lied."], concept="honesty")
+    save_pairs(tmp_path / "honesty.jsonl", pairs)
+    chosen = ["--pairs-train", str(tmp_path / "honesty.jsonl"), "--out", str(tmp_path / "out")]
+    if script is None:
+        done = run("study", *chosen)
+    else:
+        done = CliRunner().invoke(script_app(EXPERIMENTS / f"{script}.py", monkeypatch), chosen)
+    assert done.exit_code == 0, done.output
+    (options,) = asked
+    assert options.files.pairs_train == tmp_path / "honesty.jsonl"
+    assert options.files.pairs_test == DataFiles.shipped().pairs_test
+    assert options.files.rubric is options.files.steering_prompts is None

@@ -1,0 +1,23 @@
+"""A study in a terminal: progress, then the report and the criteria."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ..console import criteria_table, progress_bars
+from ..study import StudyOptions, run_study, summarise
+from ..study.runs import Run
+from ..views import write_report
+
+
+def study_into(folder: Path, options: StudyOptions, *, resume: bool) -> None:
+    """Runs the study, draws its report, and prints which criteria it meets."""
+    start = time.perf_counter()
+    with progress_bars() as console:
+        run = Run(folder, resume=resume, announce=console.announce)
+        run_study(options, run, console.progress)
+        summary = summarise(run, time.perf_counter() - start)
+        console.announce("report")
+        write_report(folder)
+    criteria_table(summary, folder)
