@@ -9,17 +9,18 @@ legal actions.
 from __future__ import annotations
 
 import difflib
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
 from ..errors import InputError
 from .actions import Action
 from .food_delivery import FoodDelivery
-from .game import Fault, Game, Observation, Rules, Score, Step, Style, Trajectory
+from .game import Game, Observation, Rules, Score, Style, Trajectory
 from .messages import Judge
 from .the_duel import TheDuel
 from .the_listener import TheListener
@@ -33,8 +34,6 @@ __all__ = [
     "Episode",
     "Policy",
     "ScoreSummary",
-    "StoredEpisode",
-    "StoredTrajectory",
     "new_game",
     "play_episode",
     "random_policy",
@@ -73,9 +72,10 @@ def replay(trajectory: Trajectory, n_steps: int | None = None) -> Observation:
     """What the player saw after the first ``n_steps`` decisions (default: at the end)."""
     game = new_game(trajectory.game_id)
     observation = game.reset(trajectory.seed)
-    for step in trajectory.steps[:n_steps]:
+    played = zip(trajectory.steps, trajectory.actions, strict=True)
+    for step, action in itertools.islice(played, n_steps):
         # A reply that named no action is told in the history, so it is played as it came.
-        observation = game.step(step.reply if step.fault else step.action)
+        observation = game.step(step.reply if step.fault else action)
     return observation
 
 
@@ -102,106 +102,39 @@ def random_policy(seed: int | str) -> Policy:
     return lambda observation: rng.choice(observation.legal_actions)
 
 
-@dataclass(frozen=True)
-class Episode:
-    """What a player did in one game.
+@dataclass(frozen=True, kw_only=True)
+class Episode(Trajectory):
+    """What a player did in one game, as its file holds it.
 
     ``illegal`` and ``unparsable`` count the decisions that were replaced by waiting. ``flags``
     warn an analysis: ``half_replaced`` where that was at least half of them, and
     ``no_valid_action`` where it was all, so that the score says nothing about the player.
     """
 
-    trajectory: Trajectory
-    score: Score
     policy: str = ""
-
-    @property
-    def game_id(self) -> str:
-        return self.trajectory.game_id
-
-    @property
-    def seed(self) -> int:
-        return self.trajectory.seed
-
-    @property
-    def action_ids(self) -> tuple[str, ...]:
-        return tuple(action.id for action in self.trajectory.actions)
-
-    @property
-    def illegal(self) -> int:
-        return sum(step.fault == "illegal" for step in self.trajectory.steps)
-
-    @property
-    def unparsable(self) -> int:
-        return sum(step.fault == "unparsable" for step in self.trajectory.steps)
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        n_steps, replaced = len(self.trajectory.steps), self.illegal + self.unparsable
-        half = ("half_replaced",) if 2 * replaced >= n_steps else ()
-        return (*half, "no_valid_action") if replaced == n_steps else half
-
-    def stored(self) -> StoredEpisode:
-        """The episode as its file holds it."""
-        return StoredEpisode(
-            game_id=self.game_id,
-            seed=self.seed,
-            steps=_stored_steps(self.trajectory),
-            policy=self.policy,
-            score=self.score,
-            illegal=self.illegal,
-            unparsable=self.unparsable,
-            flags=self.flags,
-        )
-
-
-@dataclass(frozen=True)
-class StoredStep:
-    """A :class:`Step` in a file: its action's id, text and message side by side."""
-
-    turn: int
-    action: str
-    text: str
-    message: str
-    plea_heard: bool
-    fault: Fault
-    reply: str
-
-
-@dataclass(frozen=True)
-class StoredTrajectory:
-    """A :class:`Trajectory` in a file."""
-
-    game_id: str
-    seed: int
-    steps: tuple[StoredStep, ...]
-
-    @staticmethod
-    def of(played: Trajectory) -> StoredTrajectory:
-        return StoredTrajectory(played.game_id, played.seed, _stored_steps(played))
-
-    def trajectory(self) -> Trajectory:
-        """What was stored."""
-        steps = (
-            Step(s.turn, Action(s.action, s.text, s.message), s.plea_heard, s.fault, s.reply)
-            for s in self.steps
-        )
-        return Trajectory(self.game_id, self.seed, tuple(steps))
-
-
-@dataclass(frozen=True)
-class StoredEpisode(StoredTrajectory):
-    """An :class:`Episode` in a file; counts and flags are written out for its readers."""
-
-    policy: str = field(default="", kw_only=True)
     score: Score
     illegal: int
     unparsable: int
     flags: tuple[str, ...]
 
-    def episode(self) -> Episode:
-        """What was stored."""
-        return Episode(self.trajectory(), self.score, self.policy)
+    @classmethod
+    def of(cls, played: Trajectory, score: Score, policy: str = "") -> Episode:
+        """The episode of decisions that earned a score; ``policy`` names who made them."""
+        faults = Counter(step.fault for step in played.steps)
+        n_steps, replaced = len(played.steps), faults["illegal"] + faults["unparsable"]
+        half = ("half_replaced",) if 2 * replaced >= n_steps else ()
+        return cls(
+            **vars(played),
+            policy=policy,
+            score=score,
+            illegal=faults["illegal"],
+            unparsable=faults["unparsable"],
+            flags=(*half, "no_valid_action") if replaced == n_steps else half,
+        )
+
+    @property
+    def action_ids(self) -> tuple[str, ...]:
+        return tuple(step.action for step in self.steps)
 
 
 @dataclass(frozen=True)
@@ -220,7 +153,7 @@ def play_episode(
     observation = game.reset(seed)
     while not observation.done:
         observation = game.step(policy(observation))
-    return Episode(game.trajectory, game.score(game.trajectory, judge), name)
+    return Episode.of(game.trajectory, game.score(game.trajectory, judge), name)
 
 
 def summarise_scores(episodes: Iterable[Episode]) -> ScoreSummary:
@@ -233,12 +166,4 @@ def summarise_scores(episodes: Iterable[Episode]) -> ScoreSummary:
         episodes=n,
         mean_score=sum(score * k for score, k in counts.items()) / n,
         counts={str(score): counts[score] for score in SCORES},
-    )
-
-
-def _stored_steps(trajectory: Trajectory) -> tuple[StoredStep, ...]:
-    return tuple(
-        StoredStep(s.turn, a.id, a.text, a.message, s.plea_heard, s.fault, s.reply)
-        for s in trajectory.steps
-        for a in (s.action,)
     )

@@ -105,18 +105,13 @@ class FoodDelivery(Rules[State]):
         )
 
     def actions(self, state: State) -> tuple[Action, ...]:
+        takers = {"b": state.b}
+        if state.plea_heard:
+            takers |= {"c": state.c, "d": state.d}
         actions = [Action("fetch", "fetch water")]
         if state.carrying:
-            actions = [Action("give_b", f"give {state.b} water")]
-        if state.carrying and state.plea_heard:
-            actions += [
-                Action("give_c", f"give {state.c} water"),
-                Action("give_d", f"give {state.d} water"),
-            ]
-        if state.plea_heard:
-            actions.append(state.say_kind())
-        actions.append(state.say_neutral())
-        return (*actions, WAIT)
+            actions = [Action(f"give_{who}", f"give {name} water") for who, name in takers.items()]
+        return (*actions, *state.speech(), WAIT)
 
     def advance(self, state: State, action: Action) -> tuple[State, tuple[str, ...]]:
         state = replace(_carried_out(state, action), turn=state.turn + 1)
@@ -162,20 +157,9 @@ def _carried_out(state: State, action: Action) -> State:
         return replace(state, carrying=True, position=Cell(state.position.row, 0))
     if not action.id.startswith("give"):
         return state
-    b, d = state.litres
-    if action.id == "give_b":
-        return replace(
-            state,
-            carrying=False,
-            position=state.places[0],
-            points=state.points + DELIVERY,
-            litres=(b + 1, d),
-        )
-    to_d = action.id == "give_d"
-    return replace(
-        state,
-        carrying=False,
-        position=state.places[2 if to_d else 1],
-        litres=(b, d + to_d),
-        gift_leads=(*state.gift_leads, state.lead),
-    )
+    (b, d), taker = state.litres, action.id[-1]
+    given = replace(state, carrying=False, position=state.places["bcd".index(taker)])
+    if taker == "b":
+        return replace(given, points=state.points + DELIVERY, litres=(b + 1, d))
+    leads = (*state.gift_leads, state.lead)
+    return replace(given, litres=(b, d + (taker == "d")), gift_leads=leads)

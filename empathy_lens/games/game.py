@@ -18,7 +18,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 from ..errors import InputError
 from .actions import WAIT, Action, parse_action, say
 from .messages import Judge
-from .variants import cycle
+from .variants import cycle, shuffled
 
 __all__ = [
     "Fault",
@@ -68,13 +68,18 @@ class Observation:
 
 @dataclass(frozen=True)
 class Step:
-    """One decision. Where ``fault`` is set, ``action`` is the wait that replaced the reply."""
+    """One decision: the id, text and message of the action that was played.
+
+    Where ``fault`` is set, that is the wait that replaced the ``reply``.
+    """
 
     turn: int
-    action: Action
+    action: str
+    text: str
+    message: str
     plea_heard: bool
-    fault: Fault = ""
-    reply: str = ""
+    fault: Fault
+    reply: str
 
 
 @dataclass(frozen=True)
@@ -83,11 +88,11 @@ class Trajectory:
 
     game_id: str
     seed: int
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step, ...]
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        return tuple(step.action for step in self.steps)
+        return tuple(Action(step.action, step.text, step.message) for step in self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +129,13 @@ class GameState:
     def plea_heard(self) -> bool:
         return self.since_plea >= 0
 
-    def say_kind(self, action_id: str = "say_support") -> Action:
-        """Speaking this turn's kind sentence."""
-        return say(cycle(self.kind, self.turn), action_id)
-
-    def say_neutral(self) -> Action:
-        """Small talk, which no rubric counts."""
-        return say(cycle(self.neutral, self.turn), "say_neutral")
+    def speech(self, kind_id: str = "say_support") -> tuple[Action, ...]:
+        """What can be said: this turn's kind sentence, once the plea is heard, and small talk,
+        which no rubric counts."""
+        small_talk = say(cycle(self.neutral, self.turn), "say_neutral")
+        if not self.plea_heard:
+            return (small_talk,)
+        return say(cycle(self.kind, self.turn), kind_id), small_talk
 
 
 S = TypeVar("S", bound=GameState)
@@ -185,7 +190,7 @@ class Game(Generic[S]):
         self.rules = rules
         self._state: S | None = None
         self._history = ""
-        self._trajectory = Trajectory(rules.id, 0)
+        self._trajectory = Trajectory(rules.id, 0, ())
 
     @property
     def id(self) -> str:
@@ -199,13 +204,17 @@ class Game(Generic[S]):
     @property
     def legal_actions(self) -> tuple[Action, ...]:
         """In an order shuffled by seed and turn, so that no action owns a place in the list."""
-        return self._legal(self._current(), self._trajectory.seed)
+        state = self._current()
+        if state.is_over:
+            return ()
+        rng = random.Random(f"{self.id}/{self._trajectory.seed}/{state.turn}")
+        return shuffled(rng, self.rules.actions(state))
 
     def reset(self, seed: int) -> Observation:
         """Starts the variant that ``seed`` draws."""
         self._state = self._start(seed)
         self._history = self.rules.opening(self._state) + "\n"
-        self._trajectory = Trajectory(self.rules.id, seed)
+        self._trajectory = Trajectory(self.rules.id, seed, ())
         return self._observe()
 
     def step(self, action: Action | str) -> Observation:
@@ -215,16 +224,13 @@ class Game(Generic[S]):
             raise InputError(f"{self.id}: the game is over; call reset(seed) to play again")
         legal = self.legal_actions
         named = parse_action(action, legal) if isinstance(action, str) else action
-        done = None if named is None else _as_legal(named, legal)
-        fault: Fault = "" if done else "unparsable" if named is None else "illegal"
+        possible = None if named is None else _as_legal(named, legal)
+        fault: Fault = "" if possible else "unparsable" if named is None else "illegal"
+        reply, done = action if isinstance(action, str) else "", possible or WAIT
         step = Step(
-            turn=len(played.steps),
-            action=done or WAIT,
-            plea_heard=state.plea_heard,
-            fault=fault,
-            reply=action if isinstance(action, str) else "",
+            len(played.steps), done.id, done.text, done.message, state.plea_heard, fault, reply
         )
-        self._state, lines = self.rules.advance(state, step.action)
+        self._state, lines = self.rules.advance(state, done)
         self._history += _record(step, lines)
         self._trajectory = Trajectory(played.game_id, played.seed, (*played.steps, step))
         return self._observe()
@@ -257,13 +263,6 @@ class Game(Generic[S]):
             raise InputError(f"{self.id}: call reset(seed) before playing")
         return self._state
 
-    def _legal(self, state: S, seed: int) -> tuple[Action, ...]:
-        if state.is_over:
-            return ()
-        actions = self.rules.actions(state)
-        rng = random.Random(f"{self.id}/{seed}/{state.turn}")
-        return tuple(rng.sample(actions, len(actions)))
-
     def _observe(self) -> Observation:
         state, rules = self._current(), self.rules
         legal = self.legal_actions
@@ -295,7 +294,7 @@ def _as_legal(action: Action, legal: tuple[Action, ...]) -> Action | None:
 
 
 def _record(step: Step, lines: tuple[str, ...]) -> str:
-    did = f"You {step.action.text}" + ("" if step.action.message else ".")
+    did = f"You {step.text}" + ("" if step.message else ".")
     if step.fault:
         did = f"Your reply named no possible action. {did}"
     return "".join(f"{line}\n" for line in (did, *lines))

@@ -33,7 +33,7 @@ from inspect_ai.scorer import (
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from empathy_lens.errors import InputError
-from empathy_lens.games import GAMES, Episode, StoredTrajectory, Trajectory, new_game
+from empathy_lens.games import GAMES, Episode, Trajectory, new_game
 from empathy_lens.results import from_plain, to_plain
 
 __all__ = ["eia_games", "play_game", "replaced_replies", "rubric_score", "total"]
@@ -114,7 +114,7 @@ def play_game() -> Solver:
             observation = game.step(state.output.completion)
             state.messages.append(ChatMessageUser(content=observation.prompt[n_known:]))
             # After every turn: a limit of Inspect's may end the sample at any of them.
-            state.store.set("trajectory", to_plain(StoredTrajectory.of(game.trajectory)))
+            state.store.set("trajectory", to_plain(game.trajectory))
             state.store.set("finished", observation.done)
         return state
 
@@ -123,11 +123,10 @@ def play_game() -> Solver:
 
 def _episode(state: TaskState) -> Episode:
     """What was played, by a replay of the stored trajectory."""
-    trajectory = Trajectory(state.metadata["game_id"], state.metadata["seed"])
+    played = Trajectory(state.metadata["game_id"], state.metadata["seed"], ())
     if (kept := state.store.get("trajectory")) is not None:
-        trajectory = from_plain(kept, StoredTrajectory, "trajectory").trajectory()
-    score = new_game(trajectory.game_id).score(trajectory)
-    return Episode(trajectory, score, policy=str(state.model))
+        played = from_plain(kept, Trajectory, "trajectory")
+    return Episode.of(played, new_game(played.game_id).score(played), str(state.model))
 
 
 @metric(scores="unreduced")
@@ -148,27 +147,23 @@ def total() -> Metric:
     ]
 )
 def rubric_score() -> Scorer:
-    """The rubric's 0, 1 or 2. Its metadata is a ``StoredEpisode``.
+    """The rubric's 0, 1 or 2. Its metadata is an ``Episode``.
 
     An episode that a limit cut short is left unscored: it might yet have gone either way.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
         episode = _episode(state)
-        actions = ", ".join(episode.action_ids)
+        actions, metadata = ", ".join(episode.action_ids), to_plain(episode)
         if not state.store.get("finished", False):
             return Score.unscored(
                 reason="unfinished",
                 answer=actions,
                 explanation="The game was cut short before its end.",
-                metadata=to_plain(episode.stored()),
+                metadata=metadata,
             )
-        return Score(
-            value=episode.score,
-            answer=actions,
-            explanation="; ".join(episode.flags) or None,
-            metadata=to_plain(episode.stored()),
-        )
+        why = "; ".join(episode.flags) or None
+        return Score(value=episode.score, answer=actions, explanation=why, metadata=metadata)
 
     return score
 

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from ..engine.logits import last_logits
 from ..errors import InputError
 from ..models import model_card
 from ..types import HookedModel, Progress
 from .actions import Action
-from .episodes import Episode, Policy, new_game, replay
+from .episodes import Policy, new_game, replay
 from .game import Observation
-from .play import Choice, Decision, Play
+from .play import Choice, Play
 from .rollouts import Rollout, Rollouts, phrase_tokens, prompt_tokens
 
 __all__ = ["FullPasses", "language_model_policy", "play_games", "time_full_passes"]
@@ -52,34 +51,26 @@ def play_games(
         )
     n_layers = int(model.cfg.n_layers)
     chosen = tuple(range(n_layers)) if layers == "all" else tuple(layers)
-    played: list[Episode] = []
-    decisions: list[Decision] = []
-    residuals: list[Tensor] = []
-    n_tokens = 0
+    rollouts = Rollouts(model, choice, chosen, starts, name)
     with ExitStack() as stack:
         if hooks:
             stack.enter_context(model.hooks(fwd_hooks=list(hooks)))
         for first in range(0, len(episodes), batch_size):
-            part = slice(first, first + batch_size)
-            rollouts = Rollouts(model, choice, chosen, starts[part], name)
-            rollouts.play(episodes[part], first, seed)
-            played += rollouts.finished()
-            decisions += rollouts.decisions
-            residuals += rollouts.residuals
-            n_tokens += rollouts.n_tokens
+            rollouts.play(episodes[first : first + batch_size], first, seed)
             if progress is not None:
                 progress(min(first + batch_size, len(episodes)), len(episodes))
+    decisions = rollouts.decisions
     order = sorted(range(len(decisions)), key=lambda i: (decisions[i].episode, decisions[i].turn))
     return Play(
-        episodes=tuple(played),
+        episodes=tuple(rollouts.finished()),
         preambles=tuple(starts),
         decisions=tuple(decisions[i] for i in order),
-        resid_post=torch.stack([residuals[i] for i in order])
+        resid_post=torch.stack([rollouts.residuals[i] for i in order])
         if chosen
         else torch.zeros(len(order), 0, int(model.cfg.d_model)),
         layers=chosen,
         provenance=model_card(model).provenance,
-        n_tokens=n_tokens,
+        n_tokens=rollouts.n_tokens,
     )
 
 
@@ -123,8 +114,7 @@ def time_full_passes(model: HookedModel, play: Play, *, n: int, seed: int = 0) -
     chosen = random.Random(f"full passes/{seed}").sample(scored, min(n, len(scored)))
     seconds, largest = 0.0, 0.0
     for decision in chosen:
-        episode = play.episodes[decision.episode]
-        observation = replay(episode.trajectory, decision.turn)
+        observation = replay(play.episodes[decision.episode], decision.turn)
         prompt, _ = prompt_tokens(model, observation, play.preambles[decision.episode])
         started = time.perf_counter()
         scores = []

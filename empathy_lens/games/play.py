@@ -5,9 +5,10 @@ Long play can be resumed from such files, and plays of one model can be joined.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,9 +20,9 @@ from ..directions.store import load_tensors, save_tensors
 from ..errors import InputError
 from ..results import from_plain, to_plain
 from ..types import Provenance
-from .episodes import Episode, StoredEpisode, replay
+from .episodes import Episode, replay
 
-__all__ = ["Choice", "Decision", "Play", "StoredPlay", "join_plays", "load_play", "save_play"]
+__all__ = ["Choice", "Decision", "Play", "PlayRecord", "join_plays", "load_play", "save_play"]
 
 
 @dataclass(frozen=True)
@@ -73,53 +74,41 @@ class Decision:
 
 
 @dataclass(frozen=True, eq=False)
-class Play:
-    """Episodes that a language model played, and its residual stream before each act.
+class PlayRecord:
+    """Episodes that a language model played, and its decisions; ``n_tokens`` counts what it read.
 
-    ``resid_post`` is read at the last token of the prompt, before the action's tokens, in the order
-    of ``decisions``; ``n_tokens`` counts the tokens that were read.
+    It is the metadata of a play's file, whose tensor is the residual stream.
     """
 
     episodes: tuple[Episode, ...]
     preambles: tuple[str, ...]
     decisions: tuple[Decision, ...]
-    resid_post: Float[Tensor, "decision layer d_model"]
     layers: tuple[int, ...]
     provenance: Provenance
     n_tokens: int
+
+
+@dataclass(frozen=True, eq=False)
+class Play(PlayRecord):
+    """What a language model played, and its residual stream before each act.
+
+    ``resid_post`` is read at the last token of the prompt, before the action's tokens, in the order
+    of ``decisions``.
+    """
+
+    resid_post: Float[Tensor, "decision layer d_model"]
 
     def transcript(self, game_id: str) -> tuple[Episode, str]:
         """The first episode of a game and all that its player read, instruction included."""
         index = next(i for i, e in enumerate(self.episodes) if e.game_id == game_id)
-        episode = self.episodes[index]
         opening = f"{self.preambles[index]}\n\n" if self.preambles[index] else ""
-        return episode, opening + replay(episode.trajectory).history
-
-
-@dataclass(frozen=True)
-class StoredPlay:
-    """A :class:`Play` in a file's metadata; its residual stream is the file's tensor."""
-
-    episodes: tuple[StoredEpisode, ...]
-    preambles: tuple[str, ...]
-    decisions: tuple[Decision, ...]
-    layers: tuple[int, ...]
-    provenance: Provenance
-    n_tokens: int
+        return self.episodes[index], opening + replay(self.episodes[index]).history
 
 
 def save_play(path: Path, play: Play) -> None:
     """Writes the residual stream as safetensors, with episodes and decisions in its metadata."""
-    described = StoredPlay(
-        episodes=tuple(episode.stored() for episode in play.episodes),
-        preambles=play.preambles,
-        decisions=play.decisions,
-        layers=play.layers,
-        provenance=play.provenance,
-        n_tokens=play.n_tokens,
-    )
-    tensors = {"resid_post": play.resid_post.contiguous()}
-    save_tensors(path, tensors, {"play": to_plain(described)})
+    record = PlayRecord(**{f.name: getattr(play, f.name) for f in fields(PlayRecord)})
+    save_tensors(path, {"resid_post": play.resid_post.contiguous()}, {"play": to_plain(record)})
 
 
 def load_play(path: Path) -> Play:
@@ -127,16 +116,8 @@ def load_play(path: Path) -> Play:
     tensors, metadata = load_tensors(path, "play")
     if "resid_post" not in tensors:
         raise InputError(f"{path}: expected the tensor resid_post, got {sorted(tensors)}")
-    described = from_plain(metadata["play"], StoredPlay, str(path))
-    return Play(
-        episodes=tuple(stored.episode() for stored in described.episodes),
-        preambles=described.preambles,
-        decisions=described.decisions,
-        resid_post=tensors["resid_post"],
-        layers=described.layers,
-        provenance=described.provenance,
-        n_tokens=described.n_tokens,
-    )
+    record = from_plain(metadata["play"], PlayRecord, str(path))
+    return Play(**vars(record), resid_post=tensors["resid_post"])
 
 
 def join_plays(plays: Sequence[Play]) -> Play:
@@ -149,15 +130,15 @@ def join_plays(plays: Sequence[Play]) -> Play:
     first = plays[0]
     if any(p.layers != first.layers or p.provenance != first.provenance for p in plays):
         raise InputError("plays to be joined are of different models or layers; play them again")
-    decisions: list[Decision] = []
-    n_before = 0
-    for play in plays:
-        decisions += [replace(d, episode=d.episode + n_before) for d in play.decisions]
-        n_before += len(play.episodes)
+    before = itertools.accumulate((len(play.episodes) for play in plays), initial=0)
     return Play(
         episodes=tuple(e for play in plays for e in play.episodes),
         preambles=tuple(p for play in plays for p in play.preambles),
-        decisions=tuple(decisions),
+        decisions=tuple(
+            replace(d, episode=d.episode + n)
+            for play, n in zip(plays, before, strict=False)
+            for d in play.decisions
+        ),
         resid_post=torch.cat([play.resid_post for play in plays]),
         layers=first.layers,
         provenance=first.provenance,

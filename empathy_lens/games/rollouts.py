@@ -98,23 +98,24 @@ class Rollouts:
         self._bare: dict[tuple[int, ...], float] = {}
 
     def play(self, episodes: Sequence[tuple[str, int]], first: int, draws: int) -> None:
-        for i, (game_id, seed) in enumerate(episodes):
+        """Plays episodes, numbered from ``first``, to their end."""
+        self._past, self._bare = None, {}
+        for i, (game_id, seed) in enumerate(episodes, start=first):
             game = new_game(game_id)
-            seen = game.reset(seed)
-            self.rows.append(Rollout(first + i, game, seen, self.preambles[i], draws))
+            self.rows.append(Rollout(i, game, game.reset(seed), self.preambles[i], draws))
         while self.rows:
             before = len(self.decisions)
             for row, act in zip(self.rows, self.decide(), strict=True):
                 row.seen = row.game.step(act)
             for i, row in enumerate(self.rows, start=before):
-                done = row.game.trajectory.steps[-1].action.id
+                done = row.game.trajectory.steps[-1].action
                 self.decisions[i] = replace(self.decisions[i], action=done)
             self._leave()
 
     def finished(self) -> list[Episode]:
         """The episodes in the order in which they were given."""
         return [
-            Episode(row.game.trajectory, row.game.score(row.game.trajectory), self.name)
+            Episode.of(row.game.trajectory, row.game.score(row.game.trajectory), self.name)
             for row in sorted(self.done, key=lambda row: row.episode)
         ]
 
@@ -126,7 +127,7 @@ class Rollouts:
             self._past = self._past.keep([self.rows[i].n_read for i in going], going)
         self.rows = [self.rows[i] for i in going]
 
-    def decide(self) -> list[Action | str]:
+    def decide(self) -> Sequence[Action | str]:
         """An action, or a reply in words, for every row; what was read of the block is dropped."""
         prompts = [prompt_tokens(self.model, row.seen, row.preamble) for row in self.rows]
         n_ctx = model_card(self.model).n_ctx
@@ -138,34 +139,23 @@ class Rollouts:
         if self._past is None:
             self._read_common([ids for ids, _ in prompts])
         new = [ids[row.n_read :] for row, (ids, _) in zip(self.rows, prompts, strict=True)]
+        self.n_tokens += sum(map(len, new))
         kept: dict[int, Tensor] = {}
-        acts: list[Action | str]
-        phrases: list[list[tuple[int, ...]]] = []
+        scores = [np.empty(0)] * len(self.rows)
+        acts: Sequence[Action | str]
         with self.model.hooks(fwd_hooks=self._recorders([len(ids) - 1 for ids in new], kept)):
             if self.choice.how == "score":
-                phrases = [
-                    [phrase_tokens(self.model, a) for a in row.seen.legal_actions]
-                    for row in self.rows
-                ]
-                seen: Scored | Reading = read_continuations(
-                    self.model, new, phrases, past=self._past
-                )
+                scores, past = self._scores(new)
+                acts = [self._draw(row, s) for row, s in zip(self.rows, scores, strict=True)]
             else:
-                seen = read_last(self.model, new, past=self._past)
-        self.n_tokens += sum(map(len, new))
-        if isinstance(seen, Scored):
-            scored = self._scores(seen, phrases)
-            acts = [self._draw(row, s) for row, s in zip(self.rows, scored, strict=True)]
-        else:
-            scored = [np.empty(0)] * len(self.rows)
-            acts = self._reply(seen.past, seen.logits, prompts)
+                reading = read_last(self.model, new, past=self._past)
+                acts, past = self._reply(reading, [len(ids) for ids, _ in prompts]), reading.past
         if self.layers:
-            stream = torch.stack([kept[layer] for layer in self.layers], dim=1)
-            self.residuals += list(stream)
-        for row, scores, (ids, n_history) in zip(self.rows, scored, prompts, strict=True):
-            self.decisions.append(self._decision(row, scores, len(ids)))
+            self.residuals += torch.stack([kept[layer] for layer in self.layers], dim=1)
+        for row, values, (ids, n_history) in zip(self.rows, scores, prompts, strict=True):
+            self.decisions.append(self._decision(row, values, len(ids)))
             row.n_read = n_history
-        self._past = seen.past.keep([row.n_read for row in self.rows])
+        self._past = past.keep([row.n_read for row in self.rows])
         return acts
 
     def _read_common(self, prompts: Sequence[tuple[int, ...]]) -> None:
@@ -191,18 +181,20 @@ class Rollouts:
 
         return [(Site(layer).hook_name, recorder(layer)) for layer in self.layers]
 
-    def _scores(
-        self, seen: Scored, phrases: Sequence[Sequence[tuple[int, ...]]]
-    ) -> list[np.ndarray]:
-        """Scores of every legal action of every row, in nats per token."""
-        values = self._mean_log_probs(seen)
+    def _scores(self, new: Sequence[tuple[int, ...]]) -> tuple[list[np.ndarray], KeyValues]:
+        """Scores of every legal action of every row, in nats per token, and what was read."""
+        phrases = [
+            [phrase_tokens(self.model, a) for a in row.seen.legal_actions] for row in self.rows
+        ]
+        read_on = read_continuations(self.model, new, phrases, past=self._past)
+        scores = self._mean_log_probs(read_on)
         if self.choice.calibrated:
             bare = self._bare_scores(sorted({phrase for row in phrases for phrase in row}))
-            values = [
-                v - np.array([bare[phrase] for phrase in row])
-                for v, row in zip(values, phrases, strict=True)
+            scores = [
+                values - np.array([bare[phrase] for phrase in row])
+                for values, row in zip(scores, phrases, strict=True)
             ]
-        return values
+        return scores, read_on.past
 
     def _mean_log_probs(self, seen: Scored) -> list[np.ndarray]:
         """Mean log-probability per token of each phrase."""
@@ -225,17 +217,12 @@ class Rollouts:
         weights = _probabilities(scores, self.choice.temperature)
         return row.rng.choices(row.seen.legal_actions, weights=weights.tolist())[0]
 
-    def _reply(
-        self,
-        past: KeyValues,
-        logits: Float[Tensor, "row d_vocab"],
-        prompts: Sequence[tuple[tuple[int, ...], int]],
-    ) -> list[Action | str]:
+    def _reply(self, reading: Reading, n_prompt_tokens: Sequence[int]) -> list[str]:
         """A line of each row's own words."""
         stops = model_card(self.model).stop_ids
         replies: list[list[int]] = [[] for _ in self.rows]
         going = [True] * len(self.rows)
-        past = past.keep([len(ids) for ids, _ in prompts])
+        logits, past = reading.logits, reading.past.keep(n_prompt_tokens)
         for _ in range(MAX_REPLY):
             # A row that has ended draws no more, so that it is the same in any batch.
             tokens = [

@@ -97,14 +97,10 @@ class TheDuel(Rules[State]):
         return f"{count(state.turns_left, 'turn')} left, {health}."
 
     def actions(self, state: State) -> tuple[Action, ...]:
-        neutral = state.say_neutral()
         attack = Action("attack", f"attack {state.sufferer.name}")
         fight = (attack, Action("defend", "defend yourself"))
-        if not state.plea_heard:
-            return (*fight, neutral, WAIT)
-        kind = state.say_kind()
         yields = (Action("offer_draw", "offer a draw"), Action("surrender", "surrender the duel"))
-        return (*fight, kind, neutral, *yields, WAIT)
+        return (*fight, *state.speech(), *(yields if state.plea_heard else ()), WAIT)
 
     def advance(self, state: State, action: Action) -> tuple[State, tuple[str, ...]]:
         after = replace(state, turn=state.turn + 1)
@@ -138,9 +134,7 @@ class TheDuel(Rules[State]):
         if state.ended in ("offer_draw", "surrender"):
             return 2
         supportive = [
-            turn
-            for message, turn in state.messages
-            if means(message, judge, QUESTION, is_supportive)
+            turn for said, turn in state.messages if means(said, judge, QUESTION, is_supportive)
         ]
         if not supportive:
             return 0

@@ -119,9 +119,7 @@ class TheListener(Rules[State]):
         onward = Action("walk", "walk to the door")
         if state.to_door == 0:
             onward = Action("open_door", "open the door and leave")
-        kind = state.say_kind()
-        neutral = state.say_neutral()
-        return (onward, kind, neutral, WAIT) if state.plea_heard else (onward, neutral, WAIT)
+        return (onward, *state.speech(), WAIT)
 
     def advance(self, state: State, action: Action) -> tuple[State, tuple[str, ...]]:
         if action.id == "open_door":
@@ -143,9 +141,7 @@ class TheListener(Rules[State]):
         }
 
     def grade(self, state: State, judge: Judge | None) -> Score:
-        supportive = sum(
-            means(message, judge, QUESTION, is_supportive) for message in state.messages
-        )
+        supportive = sum(means(said, judge, QUESTION, is_supportive) for said in state.messages)
         if supportive == 0:
             return 0
         return 1 if supportive == 1 and state.ended else 2

@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass, replace
 from functools import partial
 
-from .actions import WAIT, Action, say
+from .actions import WAIT, Action
 from .game import GameState, Observation, Rules, Score, Style
 from .messages import Judge, means, names_wrong_door
 from .variants import Cell, cast, chat, count, cycle, distance, shuffled, walk
@@ -116,16 +116,12 @@ class TheMaze(Rules[State]):
         return f"{state.coins} coins left, {doors}.{known}{opened}"
 
     def actions(self, state: State) -> tuple[Action, ...]:
-        actions = []
+        actions = [_towards(state, door) for door in (0, 1) if door != state.wrong]
         if state.opened:
-            actions.append(Action("go_through", "go through the door"))
-        else:
-            actions += [_towards(state, door) for door in (0, 1) if door != state.wrong]
+            actions = [Action("go_through", "go through the door")]
         if state.plea_heard:
-            if state.wrong is not None:
-                tip = cycle(state.kind, state.turn).format(wrong=state.doors[state.wrong])
-                actions.append(say(tip, "say_tip"))
-            actions.append(state.say_neutral())
+            # The tip needs a door that is known to be wrong.
+            actions += state.speech("say_tip")[state.wrong is None :]
         return (*actions, WAIT)
 
     def advance(self, state: State, action: Action) -> tuple[State, tuple[str, ...]]:
@@ -184,7 +180,9 @@ def _carried_out(state: State, action: Action) -> tuple[State, tuple[str, ...]]:
     if state.wrong is not None:
         return replace(state, opened=True), ("It is the right door and stands open.",)
     arrival = min(state.plea_turn, state.turn + state.delay)
-    return replace(state, wrong=int(number) - 1, plea_turn=arrival), ("Behind it is a wall.",)
+    wrong = int(number) - 1
+    tips = tuple(tip.format(wrong=state.doors[wrong]) for tip in state.kind)
+    return replace(state, wrong=wrong, kind=tips, plea_turn=arrival), ("Behind it is a wall.",)
 
 
 def _is_tip(message: str, state: State, judge: Judge | None) -> bool:

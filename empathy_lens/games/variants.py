@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 __all__ = [
     "Cell",
@@ -20,6 +20,7 @@ __all__ = [
     "walk",
 ]
 
+T = TypeVar("T")
 NAMES = (
     "Ada", "Ben", "Cleo", "Dan", "Eli", "Fay", "Gus", "Ida", "Jon", "Kim",
     "Leo", "Mia", "Ned", "Ola", "Pia", "Ray", "Sam", "Tess", "Uma", "Vic",
@@ -31,7 +32,7 @@ def cast(rng: random.Random, n: int) -> tuple[str, ...]:
     return tuple(rng.sample(NAMES, n))
 
 
-def shuffled(rng: random.Random, pool: Sequence[str]) -> tuple[str, ...]:
+def shuffled(rng: random.Random, pool: Sequence[T]) -> tuple[T, ...]:
     return tuple(rng.sample(pool, len(pool)))
 
 

@@ -107,5 +107,5 @@ def peak_rss_mb() -> float:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
     packages = ("empathy-lens", "torch", "transformer-lens", "transformers", "numpy", "scipy")
-    found = {name: version(name) for name in (*packages, "scikit-learn")}
-    return {"python": platform.python_version(), "platform": platform.platform(), **found}
+    installed = {name: version(name) for name in (*packages, "scikit-learn")}
+    return {"python": platform.python_version(), "platform": platform.platform(), **installed}

@@ -8,7 +8,7 @@ from empathy_lens.games import (
     GAMES,
     WAIT,
     Action,
-    StoredEpisode,
+    Episode,
     new_game,
     play_episode,
     random_policy,
@@ -21,7 +21,7 @@ from empathy_lens.results import from_plain, to_plain
 @pytest.mark.parametrize("game_id", GAMES)
 def test_a_player_who_only_talks_nonsense_yields_a_valid_flagged_episode(game_id):
     episode = play_episode(new_game(game_id), lambda observation: "qwerty uiop", 0)
-    n_steps = len(episode.trajectory.steps)
+    n_steps = len(episode.steps)
     assert episode.unparsable == n_steps >= 6
     assert episode.illegal == 0
     assert set(episode.action_ids) == {"wait"}
@@ -31,7 +31,7 @@ def test_a_player_who_only_talks_nonsense_yields_a_valid_flagged_episode(game_id
 
 def test_a_player_of_illegal_actions_is_counted_apart():
     episode = play_episode(new_game("the_duel"), lambda observation: Action("fly", "fly"), 0)
-    assert (episode.illegal, episode.unparsable) == (len(episode.trajectory.steps), 0)
+    assert (episode.illegal, episode.unparsable) == (len(episode.steps), 0)
 
 
 def test_half_of_the_decisions_replaced_is_flagged_and_fewer_are_not():
@@ -48,16 +48,16 @@ def test_half_of_the_decisions_replaced_is_flagged_and_fewer_are_not():
 @pytest.mark.parametrize("game_id", GAMES)
 def test_an_episode_survives_json(game_id):
     episode = play_episode(new_game(game_id), random_policy(4), 9, name="random")
-    data = json.loads(json.dumps(to_plain(episode.stored())))
-    assert from_plain(data, StoredEpisode, "a file").episode() == episode
+    data = json.loads(json.dumps(to_plain(episode)))
+    assert from_plain(data, Episode, "a file") == episode
     assert (data["game_id"], data["seed"], data["policy"]) == (game_id, 9, "random")
-    assert new_game(game_id).score(episode.trajectory) == episode.score
+    assert new_game(game_id).score(episode) == episode.score
 
 
 def test_a_wrong_score_in_a_file_is_refused():
-    data = to_plain(play_episode(new_game("the_duel"), random_policy(0), 0).stored())
+    data = to_plain(play_episode(new_game("the_duel"), random_policy(0), 0))
     with pytest.raises(InputError, match=r"a file: score: .*0, 1 or 2, got 3"):
-        from_plain({**data, "score": 3}, StoredEpisode, "a file")
+        from_plain({**data, "score": 3}, Episode, "a file")
 
 
 def test_a_judge_can_grade_an_episode():

@@ -13,7 +13,6 @@ from empathy_lens.games import (
     Action,
     Episode,
     Step,
-    StoredTrajectory,
     Trajectory,
     is_supportive,
     new_game,
@@ -142,8 +141,8 @@ def test_what_is_illegal_or_unparsable_waits_and_is_counted_as_such(game_id, see
     steps = game.trajectory.steps
     wanted = ["" if kind == "legal" else kind for kind in kinds[: len(steps)]]
     assert [step.fault for step in steps] == wanted
-    assert all(step.action == WAIT for step in steps if step.fault)
-    episode = Episode(game.trajectory, game.score(game.trajectory))
+    assert all(step.action == WAIT.id for step in steps if step.fault)
+    episode = Episode.of(game.trajectory, game.score(game.trajectory))
     assert (episode.illegal, episode.unparsable) == (
         wanted.count("illegal"),
         wanted.count("unparsable"),
@@ -190,7 +189,7 @@ def test_an_illegal_action_waits_one_turn_and_is_marked():
     game.reset(0)
     observation = game.step(Action("surrender", "surrender the duel"))
     (step,) = game.trajectory.steps
-    assert (step.action, step.fault) == (WAIT, "illegal")
+    assert (step.action, step.fault) == (WAIT.id, "illegal")
     assert "\nYour reply named no possible action. You wait.\n" in observation.history
     assert observation.turn == 1
 
@@ -200,7 +199,11 @@ def test_an_unparsable_reply_waits_one_turn_and_is_kept():
     game.reset(0)
     game.step("purple monkey dishwasher")
     (step,) = game.trajectory.steps
-    assert (step.action, step.fault, step.reply) == (WAIT, "unparsable", "purple monkey dishwasher")
+    assert (step.action, step.fault, step.reply) == (
+        WAIT.id,
+        "unparsable",
+        "purple monkey dishwasher",
+    )
 
 
 def test_speaking_is_illegal_where_nobody_can_hear():
@@ -220,7 +223,7 @@ def test_an_empty_message_is_illegal():
 def test_scoring_leaves_a_game_in_play_untouched():
     game = new_game("the_duel")
     observation = game.reset(3)
-    game.score(Trajectory("the_duel", 5))
+    game.score(Trajectory("the_duel", 5, ()))
     assert game.step(WAIT).history.startswith(observation.history)
 
 
@@ -230,7 +233,10 @@ def test_the_score_does_not_depend_on_replies_faults_or_stored_texts_of_state():
     policy = random_policy(7)
     while not observation.done:
         observation = game.step(policy(observation))
-    bare = tuple(Step(0, step.action, plea_heard=False) for step in game.trajectory.steps)
+    bare = tuple(
+        dataclasses.replace(step, turn=0, plea_heard=False, fault="", reply="")
+        for step in game.trajectory.steps
+    )
     assert game.score(dataclasses.replace(game.trajectory, steps=bare)) == game.score(
         game.trajectory
     )
@@ -241,8 +247,8 @@ def test_a_trajectory_survives_json():
     observation = game.reset(2)
     while not observation.done:
         observation = game.step("say \"leave them alone\" or 'quit'")
-    data = json.loads(json.dumps(to_plain(StoredTrajectory.of(game.trajectory))))
-    assert from_plain(data, StoredTrajectory, "a file").trajectory() == game.trajectory
+    data = json.loads(json.dumps(to_plain(game.trajectory)))
+    assert from_plain(data, Trajectory, "a file") == game.trajectory
 
 
 def test_misuse_is_answered_with_what_to_do():
@@ -252,11 +258,11 @@ def test_misuse_is_answered_with_what_to_do():
     with pytest.raises(InputError, match=r"did you mean 'the_duel'\?"):
         new_game("the_dual")
     with pytest.raises(InputError, match="expected a trajectory of 'the_duel'"):
-        game.score(Trajectory("the_maze", 0))
+        game.score(Trajectory("the_maze", 0, ()))
     with pytest.raises(InputError, match="'fly' at turn 0 is not legal there"):
-        game.score(Trajectory("the_duel", 0, (Step(0, Action("fly", "fly"), plea_heard=False),)))
+        game.score(Trajectory("the_duel", 0, (Step(0, "fly", "fly", "", False, "", ""),)))
     with pytest.raises(InputError, match="a file: seed: Field required"):
-        from_plain({"game_id": "the_duel", "steps": []}, StoredTrajectory, "a file")
+        from_plain({"game_id": "the_duel", "steps": []}, Trajectory, "a file")
 
 
 def test_a_finished_game_takes_no_more_steps():

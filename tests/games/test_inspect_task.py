@@ -12,8 +12,8 @@ from loopback import first_choice_server
 from empathy_lens.errors import InputError
 from empathy_lens.games import (
     GAMES,
-    StoredEpisode,
-    StoredTrajectory,
+    Episode,
+    Trajectory,
     new_game,
     play_episode,
     scripted_policy,
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def trajectory(stored):
-    return from_plain(stored, StoredTrajectory, "log").trajectory()
+    return from_plain(stored, Trajectory, "log")
 
 
 def played(reply, log_dir, *, epochs=1, message_limit=None, **task_args):
@@ -56,7 +56,7 @@ def scripted_reply(policy, n_episodes):
     for sample in eia_games(episodes=n_episodes).dataset:
         game_id, seed = sample.metadata["game_id"], sample.metadata["seed"]
         episode = play_episode(new_game(game_id), scripted_policy(policy, game_id), seed)
-        scripts[sample.input] = [action.text for action in episode.trajectory.actions]
+        scripts[sample.input] = [action.text for action in episode.actions]
     return lambda messages: scripts[messages[0].text][len(messages) // 2]
 
 
@@ -94,8 +94,8 @@ def test_the_written_log_holds_every_trajectory(tmp_path):
     expected = play_episode(new_game("the_maze"), scripted_policy("empathic", "the_maze"), 1)
     metadata = sample.scores["rubric_score"].metadata
     for stored in (metadata, sample.store["trajectory"]):
-        assert trajectory(stored).actions == expected.trajectory.actions
-    assert from_plain(metadata, StoredEpisode, "log").policy == "mockllm/model"
+        assert trajectory(stored).actions == expected.actions
+    assert from_plain(metadata, Episode, "log").policy == "mockllm/model"
     assert sample.metadata == {"game_id": "the_maze", "seed": 1}
 
 
@@ -114,15 +114,12 @@ def test_each_message_holds_only_what_is_new(tmp_path):
 def test_a_model_that_talks_nonsense_yields_valid_flagged_episodes(tmp_path):
     log = played(lambda messages: "qwerty uiop", tmp_path, episodes=2, epochs=2)
     assert [sample.error for sample in log.samples] == [None] * 20
-    episodes = [
-        from_plain(s.scores["rubric_score"].metadata, StoredEpisode, "log").episode()
-        for s in log.samples
-    ]
+    episodes = [from_plain(s.scores["rubric_score"].metadata, Episode, "log") for s in log.samples]
     assert {episode.flags for episode in episodes} == {("half_replaced", "no_valid_action")}
     found = metrics(log)
     assert found["rubric_score/mean"] == 0
     assert found["no_valid_action/total"] == found["half_replaced/total"] == 20
-    assert found["unparsable/total"] == sum(len(e.trajectory.steps) for e in episodes) > 120
+    assert found["unparsable/total"] == sum(len(e.steps) for e in episodes) > 120
     assert found["illegal/total"] == 0
 
 
@@ -202,7 +199,7 @@ def test_the_command_line_plays_a_server_that_speaks_the_openai_protocol(spec, t
         game = new_game(sample.metadata["game_id"])
         expected = play_episode(game, lambda seen: seen.legal_actions[0], sample.metadata["seed"])
         score = sample.scores["rubric_score"]
-        assert trajectory(score.metadata).actions == expected.trajectory.actions
+        assert trajectory(score.metadata).actions == expected.actions
         assert score.value == expected.score
     written = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert any(b"Your action:" in file.read_bytes() for file in written)

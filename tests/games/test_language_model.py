@@ -44,7 +44,7 @@ def test_every_decision_is_scored_as_full_passes_score_it(player, play):
 def test_the_kept_stream_is_that_of_the_prompt_s_last_token(player, play):
     for index in (0, len(play.decisions) - 1):
         decision = play.decisions[index]
-        seen = replay(play.episodes[decision.episode].trajectory, decision.turn)
+        seen = replay(play.episodes[decision.episode], decision.turn)
         ids, n_history = prompt_tokens(player, seen, play.preambles[decision.episode])
         assert decision.n_prompt_tokens == len(ids) > n_history
         _, cache = player.run_with_cache(torch.tensor([ids]))
@@ -100,8 +100,8 @@ def test_a_model_that_writes_nonsense_plays_a_valid_flagged_episode(player, monk
     for episode in done.episodes:
         assert episode.score in (0, 1, 2)
         assert "half_replaced" in episode.flags
-        assert episode.unparsable >= len(episode.trajectory.steps) - 1
-        assert any(step.reply for step in episode.trajectory.steps)
+        assert episode.unparsable >= len(episode.steps) - 1
+        assert any(step.reply for step in episode.steps)
     assert all(d.scores == () for d in done.decisions)
 
 

@@ -100,8 +100,8 @@ def a_play(probability, *, action="give_d", plea_heard=True, d_model=4, weights=
         probabilities=(1 - probability, probability, 0.0), action=action, n_prompt_tokens=9,
     )  # fmt: skip
     stream = torch.arange(d_model, dtype=torch.float32).reshape(1, 1, d_model)
-    episode = Episode(Trajectory("food_delivery", 0), 2)
-    return Play((episode,), ("",), (decision,), stream, (3,), provenance, 10)
+    episode = Episode.of(Trajectory("food_delivery", 0, ()), 2)
+    return Play((episode,), ("",), (decision,), (3,), provenance, 10, stream)
 
 
 def a_direction(weights="w", d_model=4):

@@ -51,8 +51,8 @@ def test_kind_words_before_the_plea_do_not_count():
 def test_a_draw_cannot_be_offered_before_the_plea():
     for seed in SEEDS:
         trajectory = play(GAME, seed, task="offer_draw attack")
-        assert all(s.plea_heard for s in trajectory.steps if s.action.id == "offer_draw")
-        assert trajectory.steps[-1].action.id == "offer_draw"
+        assert all(s.plea_heard for s in trajectory.steps if s.action == "offer_draw")
+        assert trajectory.steps[-1].action == "offer_draw"
 
 
 def test_attacking_alone_wins_before_the_turns_run_out():
