@@ -18,7 +18,7 @@ from .report import charted
 from .run_results import RunResults, read_run
 from .tables import criteria, facts
 from .text import number_text, plotly_text, ranges, shortened
-from .theme import DOTTED, Dot, add_curve, auroc_dots, colour_of, marker, new_figure
+from .theme import DOTTED, Dot, auroc_dots, colour_of, marker, new_figure
 
 __all__ = [
     "build_comparison",
@@ -130,11 +130,11 @@ def compared_layers(runs: Runs) -> go.Figure | None:
     for i, (name, curve) in enumerate(curves.items()):
         depths = {layer: layer / curve[-1][0] for layer, _ in curve}
         aurocs = {layer: row.auroc for layer, row in curve}
-        add_curve(
-            figure,
-            i,
-            list(depths.values()),
-            [auroc.value for auroc in aurocs.values()],
+        figure.add_scatter(
+            x=list(depths.values()),
+            y=[auroc.value for auroc in aurocs.values()],
+            mode="lines+markers",
+            line={"color": colour_of(i), "width": 2},
             customdata=[[layer, auroc.low, auroc.high] for layer, auroc in aurocs.items()],
             marker=marker(i, 7),
             name=plotly_text(name, 60),
@@ -193,11 +193,11 @@ def compared_dose_response(runs: Runs) -> go.Figure | None:
     )
     for i, name in enumerate(runs):
         if name in curves:
-            add_curve(
-                figure,
-                i,
-                [alpha for alpha, _ in curves[name]],
-                [shift for _, shift in curves[name]],
+            figure.add_scatter(
+                x=[alpha for alpha, _ in curves[name]],
+                y=[shift for _, shift in curves[name]],
+                mode="lines+markers",
+                line={"color": colour_of(i), "width": 2},
                 marker=marker(i, 8),
                 name=plotly_text(name, 60),
                 hovertemplate="alpha %{x}<br>shift %{y:.3f}<extra>%{fullData.name}</extra>",

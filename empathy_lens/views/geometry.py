@@ -11,7 +11,7 @@ from ..evidence.contrasts import Cosines
 from .run_results import RunResults
 from .tables import Table, table
 from .text import number_text, plotly_text, signed_text, words
-from .theme import DIVERGING, DOTTED, add_curve, layer_axis, marker, new_figure
+from .theme import DIVERGING, DOTTED, colour_of, layer_axis, marker, new_figure
 
 __all__ = ["contrast_cosines", "cosine_tables", "layer_cosines"]
 
@@ -71,12 +71,12 @@ def contrast_cosines(run: RunResults) -> go.Figure | None:
         note="Near 0 the two share nothing. Hover for what shuffled sides reach.",
     )
     for i, (name, curve) in enumerate(curves.items()):
-        add_curve(
-            figure,
-            i,
-            layers,
-            [p.cosine if p else None for p in curve],
+        figure.add_scatter(
+            x=layers,
+            y=[p.cosine if p else None for p in curve],
             customdata=[p.shuffled_p95 if p else None for p in curve],
+            mode="lines+markers",
+            line={"color": colour_of(i), "width": 2},
             marker={**marker(i, 7), "color": None},
             name=plotly_text(words(name), 40),
             hovertemplate="layer %{x}: cosine %{y:.3f}<br>95% of shuffled below "

@@ -56,16 +56,10 @@ def measures(run: RunResults) -> list[Measure]:
     listed: list[Measure] = []
 
     def add(
-        name: str,
-        estimate: Estimate | None,
-        span: tuple[float, float],
-        chance: float,
-        note: str = "",
+        name: str, e: Estimate | None, span: tuple[float, float], chance: float, note: str = ""
     ) -> None:
-        if estimate is not None:
-            p = None if estimate.p is None else p_text(estimate.p)
-            said = ", ".join(filter(None, (note, p)))
-            e = estimate
+        if e is not None:
+            said = ", ".join(filter(None, (note, "" if e.p is None else p_text(e.p))))
             listed.append(Measure(name, e.value, e.low, e.high, span, chance, said))
 
     evidence, validation = run.evidence, run.validation_auroc

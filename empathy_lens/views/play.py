@@ -52,10 +52,7 @@ def on_policy_prediction(run: RunResults) -> go.Figure | None:
         "Rank correlation of the projection before the act with the episode's score",
         "Spearman ρ (−1 to 1, 0 = none)",
         _dots(played, whole, lambda part: part.spearman),
-        finding=f"In the model's own play, ρ = {estimate_text(played.spearman)} over "
-        f"{number_text(played.n_episodes)} episodes."
-        if played.spearman
-        else "",
+        finding=_over("In the model's own play, ρ", played.spearman, played.n_episodes, "episodes"),
         note="Circles: all episodes. Squares: within one scenario. Diamonds: within one "
         "disposition, where the instruction cannot explain it.",
         chance=0.0,
@@ -76,10 +73,7 @@ def on_policy_actions(run: RunResults) -> go.Figure | None:
         "AUROC of the projection before an act, helping against other acts",
         "AUROC (0 to 1, 0.5 = chance)",
         _dots(played, whole, lambda part: part.every_choice.auroc),
-        finding=f"Before acts of the model's own, AUROC = {estimate_text(every.auroc)} over "
-        f"{number_text(every.n)} decisions."
-        if every.auroc
-        else "",
+        finding=_over("Before acts of the model's own, AUROC", every.auroc, every.n, "decisions"),
         note="Circles: all episodes. Squares: within one scenario. Diamonds: within one "
         "disposition. The layer was chosen on other episodes.",
         chance=0.5,
@@ -100,20 +94,23 @@ def on_policy_leaning(run: RunResults) -> go.Figure | None:
         "helping or not": every.act_partial,
         "episode's score": played.partial,
     }
+    what = f"decisions (that it is above 0: {shortened(played.verdicts['leaning'].all, 20)})"
     return dots(
         "Partial rank correlation of the projection before a choice, given game and turn",
         "partial Spearman ρ (−1 to 1, 0 = none)",
         _dots(played, whole, lambda part: part.every_choice.leaning_partial),
-        finding=f"With the log-odds of helping, ρ = {estimate_text(every.leaning_partial)} over "
-        f"{number_text(every.n)} decisions (that it is above 0: "
-        f"{shortened(played.verdicts['leaning'].all, 20)})."
-        if every.leaning_partial
-        else "",
+        finding=_over("With the log-odds of helping, ρ", every.leaning_partial, every.n, what),
         note="Circles: all episodes. Squares: log-odds of helping within one scenario. Diamonds: "
         "within one disposition, where the instruction cannot explain it. The layer was chosen on "
         "other episodes.",
         chance=0.0,
         span=(-1.0, 1.0),
+    )
+
+
+def _over(what: str, estimate: Estimate | None, n: int, counted: str) -> str:
+    return (
+        f"{what} = {estimate_text(estimate)} over {number_text(n)} {counted}." if estimate else ""
     )
 
 

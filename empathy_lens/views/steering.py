@@ -182,7 +182,7 @@ def _setting(row: FrontierPoint) -> tuple[Value, ...]:
     return (row.alpha, row.effect, row.loss_increase, row.accuracy, row.coherent_share)
 
 
-def recommendations(steering: SteeringResults) -> list[str]:
+def _recommended(steering: SteeringResults) -> list[str]:
     """The answer in words for adding and for removing, as far as it was looked for."""
     where = f"of layers {ranges(steering.layers)}, " if len(steering.layers) > 1 else ""
     none = "no setting within the bounds moves the choice."
@@ -204,7 +204,7 @@ def side_by_side(run: RunResults) -> dict[str, object] | None:
         groups.setdefault(key, []).append(example)
     return {
         "rule": prose(shown.rule, 1000),
-        "answers": [a for one in (steering, sweep) if one for a in recommendations(one)],
+        "answers": [a for one in (steering, sweep) if one for a in _recommended(one)],
         "groups": [
             {
                 "scenario": prose(scenario, 200),

@@ -8,7 +8,6 @@ surrogates that no file can hold, and direction overrides that turn the page aro
 from __future__ import annotations
 
 import html
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -19,7 +18,6 @@ __all__ = [
     "Value",
     "estimate_text",
     "json_island",
-    "json_text",
     "number_text",
     "p_text",
     "plotly_text",
@@ -144,8 +142,3 @@ def ranges(numbers: Sequence[int]) -> str:
 def words(name: str) -> str:
     """A name of the data or the code as it reads in a sentence: without underscores."""
     return name.replace("_", " ")
-
-
-def json_text(data: object) -> str:
-    """Compact JSON, made for ``json_island``."""
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

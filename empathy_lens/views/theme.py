@@ -23,7 +23,6 @@ __all__ = [
     "POSITIVE",
     "Dot",
     "add_band",
-    "add_curve",
     "add_estimates",
     "auroc_dots",
     "colour_of",
@@ -236,17 +235,6 @@ def colour_of(i: int) -> str:
 def marker(i: int, size: int, **more: object) -> dict[str, object]:
     """The marks of the i-th curve or group, so that colour never carries meaning alone."""
     return {"color": colour_of(i), "symbol": SYMBOLS[i % len(SYMBOLS)], "size": size, **more}
-
-
-def add_curve(figure: go.Figure, i: int, x: Numbers, y: Numbers, **look: object) -> None:
-    """The i-th of several curves."""
-    figure.add_scatter(
-        x=x,
-        y=y,
-        mode="lines+markers",
-        line={"color": colour_of(i), "width": 2},
-        **look,
-    )
 
 
 def layer_axis(n_layers: int, **more: object) -> dict[str, object]:

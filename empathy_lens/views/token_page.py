@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 from ..engine.token_projections import TokenExample, TokenProjections, token_projections
 from ..errors import InputError
 from ..files import write_text
 from ..types import Concept, ContrastivePair, Direction, HookedModel
 from .page import security_policy, template_text
-from .text import json_island, json_text, number_text, shortened, visible
+from .text import json_island, number_text, shortened, visible
 from .tokens import (
     BINS,
     colour_bin,
-    mean_of,
     pooled_values,
     shared_scale,
     shown_means,
@@ -146,10 +147,8 @@ def tokens_fragment(
             "scales": [float(f"{scale:.4g}") for scale in scales],
             "sides": [_data(side, unit) for side, unit in zip(sides, units, strict=True)],
         }
-        data = (
-            f'<script type="application/json" class="elt-data">'
-            f"{json_island(json_text(island))}</script>"
-        )
+        packed = json.dumps(island, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        data = f'<script type="application/json" class="elt-data">{json_island(packed)}</script>'
     many = " elt-two" if len(sides) > 1 else ""
     legend = _legend(sides, scales[row], layer, concept)
     return (
@@ -185,7 +184,7 @@ def _side(
             "</span>"
         )
     pooled = pooled_values(side, row)
-    mean = signed(mean_of(pooled)) if pooled else "–"
+    mean = signed(fmean(pooled)) if pooled else "–"
     title = html.escape(shortened(side.side, 200))
     return (
         f'<figure class="elt-side"><figcaption><strong><bdi>{title}</bdi></strong> '
@@ -219,7 +218,7 @@ def _data(side: TokenExample, units: Sequence[range]) -> dict[str, object]:
     if sys.byteorder == "big":
         shown.byteswap()
     read = [pooled_values(side, row) for row in range(len(side.values))]
-    means = [mean_of(values) if values else None for values in read]
+    means = [fmean(values) if values else None for values in read]
     return {"values": base64.b64encode(shown.tobytes()).decode(), "means": means}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from rich.style import Style
@@ -20,7 +21,6 @@ __all__ = [
     "OfflineView",
     "circuitsvis_view",
     "colour_bin",
-    "mean_of",
     "shared_scale",
     "shown_units",
     "signed",
@@ -58,7 +58,7 @@ def steered(side: TokenExample) -> Sequence[bool]:
 
 def shown_means(side: TokenExample, units: Sequence[range], row: int) -> list[float]:
     """The value of each shown unit at one layer: the mean over its tokens."""
-    return [mean_of(side.values[row][unit.start : unit.stop]) for unit in units]
+    return [fmean(side.values[row][unit.start : unit.stop]) for unit in units]
 
 
 def pooled_values(side: TokenExample, row: int) -> list[float]:
@@ -94,11 +94,6 @@ def colour_bin(value: float, scale: float) -> str:
     """The class of a token's colour, ``n9`` to ``z`` to ``p9``; ``tokens.js`` has the same rule."""
     step = math.floor(BINS * min(abs(value) / scale, 1.0) + 0.5)
     return "z" if step == 0 else f"{'p' if value > 0 else 'n'}{step}"
-
-
-def mean_of(values: Sequence[float]) -> float:
-    """The mean, summed exactly."""
-    return math.fsum(values) / len(values)
 
 
 def signed(value: float) -> str:
@@ -143,7 +138,7 @@ def token_text(projections: TokenProjections, layer: int) -> Text:
             out.append(text, Style(dim=True))
     pooled = pooled_values(side, row)
     out.append(f"\n\nlayer {layer}: mean of {len(pooled)} pooled tokens ", Style(dim=True))
-    out.append(f"{signed(mean_of(pooled))}", Style(bold=True))
+    out.append(f"{signed(fmean(pooled))}", Style(bold=True))
     out.append(" (projection − threshold, in class gaps)\n", Style(dim=True))
     out.append(f"{visible(concept.negative)} −{number_text(scale)} ")
     for step in range(-BINS, BINS + 1):
@@ -167,17 +162,11 @@ def style_of(colour: str) -> Style:
 STAND_IN = "\uf3c0"
 
 
-class OfflineView:
-    """HTML that a notebook shows as it is; ``str`` gives the same."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
+class OfflineView(str):
+    """HTML that a notebook shows as it is."""
 
     def _repr_html_(self) -> str:
-        return self.source
-
-    def __str__(self) -> str:
-        return self.source
+        return str(self)
 
 
 def circuitsvis_view(projections: TokenProjections, layer: int | None = None) -> OfflineView:
