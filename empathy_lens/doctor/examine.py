@@ -38,8 +38,6 @@ from .machine import (
 )
 from .parity import Reference, hub_reference, model_checks, release, residual_maxima
 
-__all__ = ["Examination", "examine"]
-
 
 @dataclass(frozen=True)
 class Examination:

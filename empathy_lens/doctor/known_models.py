@@ -11,8 +11,6 @@ from ..errors import ModelError
 from ..models import HubConfig, ModelSource, load_hub_config
 from .machine import Check, memory_need
 
-__all__ = ["KNOWN_MODELS", "KnownNeed", "known_config", "memory_table", "model_config"]
-
 SIZES = (
     "vocab_size",
     "hidden_size",

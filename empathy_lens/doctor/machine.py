@@ -22,20 +22,6 @@ from ..models import HOOKED_AVAILABLE, HubConfig, parameters_only
 from ..models.devices import available_devices, bfloat16_instructions
 from ..models.embedded import EMBEDDED_MODELS, embedded_state
 
-__all__ = [
-    "Check",
-    "MemoryNeed",
-    "Status",
-    "disk_check",
-    "free_memory",
-    "gigabytes",
-    "judged",
-    "machine_checks",
-    "memory_check",
-    "memory_need",
-    "worst",
-]
-
 PACKAGES = ("torch", "transformers", "safetensors", "numpy")
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "HF_TOKEN")
 # Its MPS kernels give wrong numbers in places without an error; mended in 2.9.

@@ -25,8 +25,6 @@ from ..steering.hooks import add_direction
 from ..types import Direction, HookedModel, Site
 from .machine import Check, judged
 
-__all__ = ["Reference", "hub_reference", "model_checks", "residual_maxima"]
-
 TEXTS = (
     "D asks for water, and I have one bottle left.",
     "The courier stopped beside the man on the pavement, set the parcel down and called for help; "
@@ -240,8 +238,7 @@ def _alpha_zero(model: HookedModel, rows: list[list[int]]) -> Check:
 
 def _finite(model: HookedModel, rows: list[list[int]]) -> Check:
     name, dtype = "finite, with room", model.cfg.dtype
-    largest = 0.0
-    where = ""
+    largest, where = 0.0, ""
     for row in rows:
         for layer, values in _residuals(model, [row]).items():
             peaks = values[0].abs().amax(dim=-1)

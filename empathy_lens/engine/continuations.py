@@ -20,8 +20,6 @@ from .key_values import KeyValues, layer_caches, read, read_last, read_residual
 from .logits import can_resume, token_log_probs
 from .tokens import pad_batch
 
-__all__ = ["Scored", "read_continuations"]
-
 LOGIT_CHUNK = 1 << 25
 """Logits that are held at once (128 MB in float32, and once more while they are summed)."""
 

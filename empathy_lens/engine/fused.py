@@ -24,8 +24,6 @@ from ..models.hooked import GemmaNorm
 from ..types import HookedModel
 from .logits import can_resume, watched
 
-__all__ = ["fused_blocks"]
-
 HEADS_FIRST = "batch pos head d_head -> batch head pos d_head"
 
 Forward = Callable[..., Tensor]

@@ -22,18 +22,6 @@ from .fused import HEADS_FIRST, fused_blocks
 from .logits import can_resume, check_finite, unembed
 from .tokens import pad_batch
 
-__all__ = [
-    "KeyValues",
-    "LayerKeyValues",
-    "Reading",
-    "layer_caches",
-    "read",
-    "read_last",
-    "read_residual",
-    "resumed_pass",
-]
-
-
 POSITIONS_FIRST = "batch head pos d_head -> batch pos head d_head"
 
 

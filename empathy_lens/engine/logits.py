@@ -19,26 +19,6 @@ from ..errors import InputError, NonFiniteError
 from ..models import Internals, model_card, model_device
 from ..types import HookedModel, Site
 
-__all__ = [
-    "KeyValueCache",
-    "can_resume",
-    "check_finite",
-    "early_residual",
-    "is_finite",
-    "last_logits",
-    "new_cache",
-    "not_finite",
-    "resid_post_cache",
-    "resolve_layers",
-    "resumed_residual",
-    "soft_capped",
-    "stopping_after",
-    "take_rows",
-    "token_log_probs",
-    "unembed",
-    "watched",
-]
-
 VOCABULARY = 4096
 """Tokens of the vocabulary in one piece."""
 ROWS = 256

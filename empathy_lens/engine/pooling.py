@@ -24,17 +24,6 @@ from .logits import is_finite, stopping_after
 from .precision import computing_in
 from .tokens import EncodedText, encode, pad_batch, pad_id, plan_batches
 
-__all__ = [
-    "BATCH_TOKENS",
-    "Pooler",
-    "Read",
-    "Settings",
-    "Span",
-    "pooled_batches",
-    "pooled_resid_post",
-    "read_texts",
-]
-
 BATCH_TOKENS = 2048
 PaddingSide = Literal["left", "right"]
 Hook = Callable[..., None]

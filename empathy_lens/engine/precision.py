@@ -21,17 +21,6 @@ from ..models.devices import bfloat16_instructions
 from ..stats import auroc
 from ..types import HookedModel, Provenance
 
-__all__ = [
-    "Precision",
-    "PrecisionChoice",
-    "check_precision",
-    "choose_precision",
-    "computed_provenance",
-    "computing_in",
-    "has_bfloat16",
-    "unmeasured",
-]
-
 Precision = Literal["model", "bfloat16", "auto"]
 """``model``: the model's own dtype. ``auto``: bfloat16 where the CPU has it and parity holds."""
 

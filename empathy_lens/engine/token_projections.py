@@ -16,14 +16,6 @@ from ..types import Concept, Decoder, Direction, HookedModel, Optionally, Site
 from .logits import is_finite, resid_post_cache, resolve_layers
 from .tokens import encode
 
-__all__ = [
-    "TokenExample",
-    "TokenProjections",
-    "TokenViews",
-    "shown_tokens",
-    "token_projections",
-]
-
 
 @dataclass(frozen=True)
 class TokenExample:

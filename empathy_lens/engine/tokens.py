@@ -21,19 +21,6 @@ from ..errors import InputError
 from ..models import model_card
 from ..types import HookedModel
 
-__all__ = [
-    "Batch",
-    "EncodedText",
-    "distinct_positions",
-    "encode",
-    "encode_prompt",
-    "pad_batch",
-    "pad_id",
-    "plain_ids",
-    "plan_batches",
-    "prompt_frame",
-]
-
 T = TypeVar("T")
 
 PROMPT_SEPARATOR = "\n\n"

@@ -37,26 +37,6 @@ from ..files import sha256_file
 from ..stats import auroc
 from ..types import ContrastivePair, Tokenizer
 
-__all__ = [
-    "BASELINES",
-    "EMBEDDINGS",
-    "LENGTH",
-    "Baseline",
-    "Embed",
-    "EmbeddingModel",
-    "Pairs",
-    "ablate_words",
-    "load_embedding",
-    "naive_bayes",
-    "sentence_embedding",
-    "telling_words",
-    "text_labels",
-    "text_length",
-    "texts",
-    "tfidf_logistic",
-    "word_baselines",
-]
-
 Pairs = Sequence[ContrastivePair]
 Baseline = Callable[[Pairs, Pairs], Float[np.ndarray, "item"]]
 Embed = Callable[[Sequence[str]], ArrayLike]
@@ -121,11 +101,10 @@ def telling_words(train: Pairs, n_words: int) -> dict[str, float]:
     if n_words < 0:
         raise InputError(f"n_words: expected 0 or more, got {n_words}")
     words, model = _reader(CountVectorizer(), MultinomialNB(), train)
-    log_odds = dict(
-        zip(words.get_feature_names_out(), _log_odds(model.feature_log_prob_.T), strict=True)
-    )
+    odds = _log_odds(model.feature_log_prob_.T).tolist()
+    log_odds = dict(zip(words.get_feature_names_out(), odds, strict=True))
     kept = sorted(log_odds, key=lambda word: (-round(abs(log_odds[word]), 9), word))[:n_words]
-    return {word: float(log_odds[word]) for word in sorted(kept, key=lambda w: -log_odds[w])}
+    return {word: log_odds[word] for word in sorted(kept, key=lambda w: -log_odds[w])}
 
 
 def ablate_words(
@@ -140,13 +119,9 @@ def ablate_words(
     if not masked:
         return tuple(pairs)
     pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, masked))})\b", re.IGNORECASE)
+    ablated = partial(pattern.sub, lambda _: mask)
     return tuple(
-        replace(
-            p,
-            positive=pattern.sub(lambda _: mask, p.positive),
-            negative=pattern.sub(lambda _: mask, p.negative),
-        )
-        for p in pairs
+        replace(p, positive=ablated(p.positive), negative=ablated(p.negative)) for p in pairs
     )
 
 

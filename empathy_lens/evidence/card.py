@@ -19,8 +19,6 @@ from .nulls import NullDistribution
 from .selection import EstimatorRow, Selection
 from .transfer import HardPairs, MaskedPairs
 
-__all__ = ["Evidence", "Headline", "Nulls", "Ruling", "Verdict", "above"]
-
 Ruling = Literal["supported", "not supported", "cannot tell"]
 
 

@@ -19,15 +19,6 @@ from ..directions import sides
 from ..types import Activations, Direction, Estimate
 from .measure import Attempts, ItemScores, fit, probe_scores, swap_p
 
-__all__ = [
-    "Contrast",
-    "ContrastCosine",
-    "Cosines",
-    "direction_cosines",
-    "judge_contrasts",
-    "layer_cosines",
-]
-
 N_FLIPS = 1000
 
 

@@ -26,8 +26,6 @@ from .selection import judge_selection
 from .transfer import LeftOut, judge_hard_pairs, judge_masked_pairs, leave_one_out
 from .verdicts import judge_claims
 
-__all__ = ["evidence_card"]
-
 NOT_COMPARED = "The probe could not be compared with a baseline that reads words only."
 
 

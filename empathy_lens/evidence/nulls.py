@@ -17,8 +17,6 @@ from ..types import Activations
 from .measure import Draws
 from .validation import group_folds
 
-__all__ = ["LabelSwaps", "NullDistribution", "label_swap_null", "random_direction_null"]
-
 
 @dataclass(frozen=True)
 class NullDistribution:

@@ -23,19 +23,6 @@ from ..types import ContrastivePair, Estimate, RubricCompletion
 from .baselines import text_labels, texts
 from .measure import Attempts
 
-__all__ = [
-    "EiaCorrelation",
-    "Judge",
-    "JudgeQuality",
-    "RubricItem",
-    "RubricPrediction",
-    "RubricResult",
-    "ScenarioPrediction",
-    "judge_quality",
-    "predict_rubric",
-    "word_judge",
-]
-
 
 @dataclass(frozen=True)
 class ScenarioPrediction:

@@ -30,17 +30,6 @@ from .measure import (
 )
 from .validation import group_folds, scores
 
-__all__ = [
-    "Configuration",
-    "EstimatorRow",
-    "Selection",
-    "agreement",
-    "compare_estimators",
-    "nested_auroc",
-    "select_configuration",
-    "stability",
-]
-
 
 @dataclass(frozen=True)
 class Configuration:

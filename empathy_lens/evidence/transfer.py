@@ -19,8 +19,6 @@ from ..types import Activations, ContrastivePair, Direction, Estimate
 from .baselines import Baseline, ablate_words
 from .measure import Attempts, Draws, Figures, StudyData, choose_layer, fit, probe_scores
 
-__all__ = ["HardPairs", "LeftOut", "MaskedPairs", "judge_hard_pairs", "leave_one_out"]
-
 
 @dataclass(frozen=True)
 class LeftOut:

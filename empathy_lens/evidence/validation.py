@@ -16,19 +16,6 @@ from ..directions import Estimator, check_same_model, fit_direction
 from ..errors import DegenerateDataError
 from ..types import Activations, Direction, Estimate
 
-__all__ = [
-    "HeldOutProjection",
-    "LayerResult",
-    "LayerSelection",
-    "LayerValidation",
-    "ValidationResult",
-    "group_folds",
-    "out_of_fold_scores",
-    "scores",
-    "select_layer",
-    "validate_direction",
-]
-
 
 @dataclass(frozen=True)
 class LayerValidation:

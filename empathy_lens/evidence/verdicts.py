@@ -34,8 +34,6 @@ from .card import (
 from .contrasts import Contrast
 from .measure import MIN_SITUATIONS
 
-__all__ = ["judge_claims"]
-
 WORDS_SUFFICE = 0.9
 """From this AUROC on, words alone separate the classes: no set of that kind shows more."""
 

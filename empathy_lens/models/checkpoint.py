@@ -23,18 +23,6 @@ from ..errors import InputError, ModelError
 from ..files import read_json
 from .embedded import EMBEDDED_MODELS, embedded_folder
 
-__all__ = [
-    "Checkpoint",
-    "ModelSource",
-    "StoredTensor",
-    "embedded_key",
-    "find_checkpoint",
-    "is_downloaded",
-    "locate_model",
-    "open_checkpoint",
-    "some_names",
-]
-
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 INDEX, SINGLE_FILE = "model.safetensors.index.json", "model.safetensors"
 # Above 32 MB, the C library gives memory back to the system as soon as it is free.

@@ -7,15 +7,6 @@ import torch
 from ..errors import InputError
 from ..types import HookedModel
 
-__all__ = [
-    "DTYPES",
-    "available_devices",
-    "bfloat16_instructions",
-    "model_device",
-    "resolve_device",
-    "resolve_dtype",
-]
-
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 # Gemma-3-270M reaches 104,000 at its first position (layer 14); float16 ends at 65,504.
 BEYOND_FLOAT16 = ("gemma3", "gemma3_text")

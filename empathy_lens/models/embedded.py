@@ -29,8 +29,6 @@ from ..errors import InputError, ModelError
 from ..files import atomic_path, read_json, sha256_file, write_json, write_text
 from ..results import read_result, write_result
 
-__all__ = ["EMBEDDED_MODELS", "embedded_folder", "embedded_state", "fetch_embedded"]
-
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"

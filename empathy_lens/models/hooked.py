@@ -24,15 +24,6 @@ from ..types import HookedModel, Tokenizer
 from .checkpoint import ModelSource
 from .hub import HubConfig, HubModel
 
-__all__ = [
-    "HOOKED_AVAILABLE",
-    "GemmaNorm",
-    "Internals",
-    "hooked_config",
-    "hooked_transformer",
-    "quiet_transformer_lens",
-]
-
 Internals = Any
 """Something of TransformerLens whose parameters, settings and hook points are reached by name."""
 

@@ -19,15 +19,6 @@ from ..errors import ModelError
 from ..types import Tokenizer
 from .checkpoint import ModelSource, StoredTensor, find_checkpoint, open_checkpoint, some_names
 
-__all__ = [
-    "HubConfig",
-    "HubModel",
-    "load_hub_config",
-    "load_hub_model",
-    "load_tokenizer",
-    "parameters_only",
-]
-
 # Loading less than this takes seconds: a progress bar would only flash by.
 SHOW_PROGRESS_BYTES = 4e9
 

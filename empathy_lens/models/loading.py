@@ -18,8 +18,6 @@ from .devices import resolve_device, resolve_dtype
 from .hooked import HOOKED_AVAILABLE, hooked_transformer, quiet_transformer_lens
 from .hub import HubModel, load_hub_config, load_hub_model, load_tokenizer
 
-__all__ = ["Backend", "ModelCard", "load_model", "model_card", "weights_hash"]
-
 Backend = Literal["auto", "hooked", "bridge"]
 CARD_ATTRIBUTE = "empathy_lens_card"
 HASHED_VALUES = 64

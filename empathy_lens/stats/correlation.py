@@ -14,14 +14,6 @@ from .groups import Design, Ids, as_scores, group_codes, nested_codes
 from .permutation import Exchange, permutation_p, permutations
 from .resampling import bootstrap
 
-__all__ = [
-    "dummies",
-    "kendall",
-    "partial_correlation",
-    "pearson",
-    "spearman",
-]
-
 _Statistic = Callable[[np.ndarray], np.ndarray]
 _BATCH_ELEMENTS = 1 << 21
 

@@ -12,15 +12,6 @@ from ..types import Estimate
 from .groups import Design, Groups, as_labels, as_scores, nested_codes
 from .resampling import bootstrap
 
-__all__ = [
-    "accuracy_estimate",
-    "auroc",
-    "auroc_difference",
-    "auroc_estimate",
-    "mean_estimate",
-    "separation_estimate",
-]
-
 
 def auroc(
     scores: Real[np.ndarray, "*batch item"], labels: Bool[np.ndarray, "item"]

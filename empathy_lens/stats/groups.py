@@ -12,18 +12,6 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import DegenerateDataError, InputError
 
-__all__ = [
-    "MIN_GROUPS",
-    "Design",
-    "Groups",
-    "Ids",
-    "IntervalMethod",
-    "as_labels",
-    "as_scores",
-    "group_codes",
-    "nested_codes",
-]
-
 MIN_GROUPS = 3
 """Below this number of groups no interval is given: it would say more than the data do."""
 

@@ -10,17 +10,6 @@ from scipy.stats import rankdata
 from ..errors import DegenerateDataError, InputError
 from .groups import Groups, Ids, as_labels, as_scores, group_codes, nested_codes
 
-__all__ = [
-    "Exchange",
-    "PermutationResult",
-    "auroc_permutation",
-    "holm",
-    "max_statistic_p",
-    "pair_swap_labels",
-    "permutation_p",
-    "permutations",
-]
-
 Exchange = Literal["groups", "within"]
 Alternative = Literal["greater", "less", "two-sided"]
 

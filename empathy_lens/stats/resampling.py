@@ -12,8 +12,6 @@ from ..errors import DegenerateDataError, InputError
 from ..types import Estimate
 from .groups import Design, Ids, group_codes, nested_codes
 
-__all__ = ["WeightedStatistic", "bootstrap", "cluster_weights"]
-
 WeightedStatistic = Callable[
     [Float[np.ndarray, "resample item"]], Float[np.ndarray, "resample *out"]
 ]
