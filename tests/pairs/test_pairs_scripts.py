@@ -24,10 +24,17 @@ def environment(**keys):
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **keys}
 
 
-def run(*args, env=None):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *map(str, args)], capture_output=True, text=True,
-        env=environment() if env is None else env)  # fmt: skip
+def run(*args, name="generate_pairs"):
+    """The script in this process, as far as its arguments, output and exit code go."""
+    app = typer.Typer()
+    app.command()(load(name).main)
+    return CliRunner().invoke(app, [*map(str, args)])
+
+
+@pytest.fixture
+def no_keys(monkeypatch, keys):
+    for name in keys:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -46,9 +53,9 @@ def load(name):
     return module
 
 
-def test_a_dry_run_prints_the_plan_and_price_as_json_without_any_key(tmp_path):
+def test_a_dry_run_prints_the_plan_and_price_as_json_without_any_key(tmp_path, no_keys):
     done = run("--dry-run", "--json", "--pairs", 200, "--out", tmp_path / "out")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     out = json.loads(done.stdout)
     assert list(out) == ["calls", "by_vendor", "estimated_cost_usd"]
     assert out["calls"] == sum(out["by_vendor"].values()) == 200
@@ -68,17 +75,17 @@ def test_the_slow_sdks_are_not_imported_before_something_is_asked():
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_a_dry_run_for_people_names_models_keys_and_cap():
+def test_a_dry_run_for_people_names_models_keys_and_cap(no_keys):
     done = run("--dry-run", "--pairs", 30, "--max-cost", 2, "--judge", "openai")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     for part in ("ANTHROPIC_API_KEY", "claude-sonnet-4-5", "Cap: $2.00", "Nothing was asked"):
         assert part in done.stdout
 
 
-def test_without_keys_the_variables_are_named_and_nothing_is_asked(served):
+def test_without_keys_the_variables_are_named_and_nothing_is_asked(served, no_keys):
     server, args = served
     done = run("--pairs", 5, *args)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert done.stdout == ""
     for vendor in ("ANTHROPIC", "OPENAI", "GEMINI"):
         assert f"EL_TEST_{vendor}_KEY" in done.stderr
@@ -100,9 +107,7 @@ def test_without_keys_the_variables_are_named_and_nothing_is_asked(served):
 )
 def test_bad_arguments_are_one_clear_line_and_nothing_is_asked(args, named, served):
     server, common = served
-    runner, app = CliRunner(), typer.Typer()
-    app.command()(load("generate_pairs").main)
-    done = runner.invoke(app, [*map(str, common), *args])
+    done = run(*common, *args)
     assert done.exit_code == 2
     assert named in done.output
     assert len(done.output.strip().splitlines()) == 1
@@ -112,12 +117,12 @@ def test_bad_arguments_are_one_clear_line_and_nothing_is_asked(args, named, serv
 def test_the_script_writes_a_data_set_and_a_second_run_asks_nothing(served, keys, tmp_path):
     server, args = served
     command = ["--pairs", 24, "--merge-shipped", "--split-by", "source", *args]
-    done = run(*command, env=environment(**keys))
-    assert done.returncode == 0, done.stderr
+    done = run(*command)
+    assert done.exit_code == 0, done.stderr
     assert "24 of 24 pairs written" in done.stdout
     assert not any(key in done.stdout + done.stderr for key in keys.values())
     n_asked = len(server.requests)
-    again = run(*command, "--json", env=environment(**keys))
+    again = run(*command, "--json")
     assert len(server.requests) == n_asked
     card = json.loads(again.stdout)
     train = load_pairs(tmp_path / "generated" / "train_pairs.jsonl")
@@ -133,8 +138,8 @@ def test_a_vendor_that_is_down_is_a_warning_and_exit_code_one(served, keys, tmp_
         for line in config.read_text().replace("retries = 6", "retries = 0").splitlines()
     ]
     config.write_text("\n".join(lines))
-    done = run("--pairs", 30, *args, env=environment(**keys))
-    assert done.returncode == 1
+    done = run("--pairs", 30, *args)
+    assert done.exit_code == 1
     assert "warning: gemini is not asked again in this run" in done.stderr
     assert "pairs are still to be asked for" in done.stdout
 
@@ -194,10 +199,5 @@ def test_the_pipeline_takes_generated_and_shipped_pairs_together(served, tmp_pat
 
 
 def test_the_pipeline_generates_only_when_told_and_not_beside_other_pairs():
-    runner, app = CliRunner(), typer.Typer()
-    app.command()(load("run_full_pipeline").main)
-    help_text = " ".join(runner.invoke(app, ["--help"], env={"COLUMNS": "200"}).output.split())
-    assert "--generate" in help_text
-    assert "--skip-generation" in help_text
-    done = runner.invoke(app, ["--generate", "--pairs-train", str(SCENARIOS)])
+    done = run("--generate", "--pairs-train", SCENARIOS, name="run_full_pipeline")
     assert done.exit_code == 2
