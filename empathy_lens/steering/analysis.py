@@ -6,10 +6,9 @@ unless others are named; intervals resample situations within scenarios.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import cast
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +19,9 @@ from .measured import SteeringSweep
 
 __all__ = [
     "Asymmetry",
+    "ControlSlopes",
     "FrontierPoint",
+    "RandomSlopes",
     "Slopes",
     "accuracy_change",
     "asymmetry",
@@ -57,38 +58,44 @@ def dose_response(
 
 
 @dataclass(frozen=True)
+class Band:
+    """What 95% of the controls' mean shifts lie in."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ControlSlopes:
+    """Mean slopes of control directions and the band of their shifts by strength;
+    ``share_below`` is the share with a smaller slope than the direction's own."""
+
+    n: int
+    mean_slopes: tuple[float, ...]
+    by_alpha: Mapping[str, Band]
+    share_below: float | None
+
+
+@dataclass(frozen=True)
+class RandomSlopes(ControlSlopes):
+    """The same of random directions, with a one-sided p that counts the observed slope in."""
+
+    p: float | None
+
+
+@dataclass(frozen=True)
 class Slopes:
     """Least-squares slopes through the origin of shift on alpha, nats per token and alpha.
 
-    Over the strengths at which controls were measured too, so that all are alike.
-
-    ``wrong_share`` is the share of prompts that move the wrong way (slope below 0).
-    ``random`` and ``shuffled`` are the controls' mean slopes; ``share_below`` the share of random
-    directions whose slope is smaller, ``p`` one-sided with the observed slope counted in (None
-    where the layer has no controls).
+    Over the strengths at which controls were measured too, so that all are alike. ``wrong_share``
+    is the share of prompts that move the wrong way (slope below 0).
     """
 
     by_prompt: dict[int, float]
     mean: Estimate
     wrong_share: Estimate
-    random: tuple[float, ...]
-    shuffled: tuple[float, ...]
-
-    @property
-    def share_below(self) -> float | None:
-        return _share_below(self.random, self.mean.value)
-
-    @property
-    def shuffled_share_below(self) -> float | None:
-        return _share_below(self.shuffled, self.mean.value)
-
-    @property
-    def p(self) -> float | None:
-        return float(permutation_p(self.mean.value, np.array(self.random))) if self.random else None
-
-
-def _share_below(controls: tuple[float, ...], value: float) -> float | None:
-    return float((np.array(controls) < value).mean()) if controls else None
+    random: RandomSlopes
+    shuffled: ControlSlopes
 
 
 def slopes(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Slopes:
@@ -96,18 +103,34 @@ def slopes(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Sl
     pushes, chosen = np.array(sweep.pushes), list(sweep.reporting)
     shifts = np.stack([sweep.shifts_at(layer, push) for push in sweep.pushes], axis=-1)
     by_prompt = slope(pushes, shifts)
-    controls = sweep.controls_at(layer)
+    mean, controls = _over_prompts(sweep, by_prompt, n_resamples), sweep.controls_at(layer)
 
-    def mean_slopes(shifts: Float[np.ndarray, "control push prompt"]) -> tuple[float, ...]:
-        return tuple(slope(pushes, shifts.mean(axis=-1)).tolist())
+    def beside(shifts: Float[np.ndarray, "control push prompt"]) -> ControlSlopes:
+        means = shifts.mean(axis=-1)
+        slopes = slope(pushes, means)
+        share_below = float((slopes < mean.value).mean()) if len(slopes) else None
+        return ControlSlopes(len(means), tuple(slopes.tolist()), _bands(pushes, means), share_below)
 
+    random = beside(controls.random)
+    drawn = np.array(random.mean_slopes)
+    p = float(permutation_p(mean.value, drawn)) if random.n else None
     return Slopes(
         by_prompt={i: float(by_prompt[i]) for i in chosen},
-        mean=_over_prompts(sweep, by_prompt, n_resamples),
+        mean=mean,
         wrong_share=accuracy_estimate(by_prompt[chosen] < 0, _apart(sweep, chosen, n_resamples)),
-        random=mean_slopes(controls.random),
-        shuffled=mean_slopes(controls.shuffled),
+        random=RandomSlopes(**vars(random), p=p),
+        shuffled=beside(controls.shuffled),
     )
+
+
+def _bands(
+    pushes: Float[np.ndarray, "push"], means: Float[np.ndarray, "control push"]
+) -> dict[str, Band]:
+    if not len(means):
+        return {}
+    low, high = np.quantile(means, (0.025, 0.975), axis=0)
+    ends = sorted([*zip(pushes, low, high, strict=True), (0.0, 0.0, 0.0)])
+    return {str(float(a)): Band(float(x), float(y)) for a, x, y in ends}
 
 
 @dataclass(frozen=True)
@@ -159,24 +182,19 @@ class FrontierPoint:
 
 def frontier(sweep: SteeringSweep, *, n_resamples: int = 10_000) -> list[FrontierPoint]:
     """Every setting with its effect and its damage."""
-    own = unsteered_perplexity(sweep)
-    coherent: dict[tuple[int, float], list[bool]] = {}
-    for text in sweep.texts:
-        coherent.setdefault(text.setting, []).append(text.coherence.coherent(own))
     points = []
     for layer, alpha in product(sweep.layers, sweep.alphas):
-        texts = coherent.get((layer, alpha))
+        coherent = [sweep.coherent(t) for t in sweep.texts if t.setting == (layer, alpha)]
         correct = sweep.damage.correct[layer][sweep.alpha_index(alpha)]
+        questions = _apart(sweep, range(len(correct)), n_resamples)
         points.append(
             FrontierPoint(
                 layer=layer,
                 alpha=alpha,
                 effect=effect(sweep, layer, alpha, n_resamples=n_resamples),
                 loss_increase=loss_increase(sweep, layer, alpha, n_resamples=n_resamples),
-                accuracy=accuracy_estimate(
-                    correct, _apart(sweep, range(len(correct)), n_resamples)
-                ),
-                coherent_share=float(np.mean(texts)) if texts else None,
+                accuracy=accuracy_estimate(correct, questions),
+                coherent_share=float(np.mean(coherent)) if coherent else None,
                 within=within_bounds(sweep, layer, alpha),
             )
         )
@@ -233,18 +251,11 @@ def instruction_effect(sweep: SteeringSweep, *, n_resamples: int = 10_000) -> Es
     return _over_prompts(sweep, sweep.instruction, n_resamples)
 
 
-def unsteered_perplexity(sweep: SteeringSweep) -> float:
-    """Median perplexity of the texts at alpha 0: what the model's own texts are like."""
-    own = [t.coherence.perplexity for t in sweep.texts if t.completion.alpha == 0]
-    known = [perplexity for perplexity in own if perplexity is not None]
-    return float(np.median(known)) if known else float("inf")
-
-
 def slope(
     alphas: Float[np.ndarray, "alpha"], shifts: Float[np.ndarray, "*batch alpha"]
 ) -> Float[np.ndarray, "*batch"]:
     """Least-squares slope through the origin of shift on alpha."""
-    return cast(np.ndarray, (shifts * alphas).sum(axis=-1) / (alphas**2).sum())
+    return np.asarray((shifts * alphas).sum(axis=-1) / (alphas**2).sum())
 
 
 def _over_prompts(
@@ -283,8 +294,6 @@ def _mean(values: Float[np.ndarray, "item"], design: Design) -> Estimate:
     centre, spread = float(values.mean()), float(np.ptp(values))
     if spread <= 1e-9 * max(1.0, abs(centre)):
         # Alpha 0 against itself: there is nothing to resample.
-        n_groups = len(set(design.groups))
-        return Estimate(
-            centre, centre, centre, 0.95, len(values), n_groups, "exact", seed=design.seed
-        )
+        sizes = len(values), len(set(design.groups))
+        return Estimate(centre, centre, centre, 0.95, *sizes, "exact", seed=design.seed)
     return mean_estimate(values, design)

@@ -26,9 +26,7 @@ __all__ = [
     "coherence",
     "distinct_n",
     "measure_damage",
-    "neutral_losses",
     "perplexities",
-    "plain_answers",
     "random_controls",
     "repetition",
     "shuffled_controls",
@@ -89,39 +87,29 @@ def measure_damage(
     every: int = 1,
     step: Step = lambda: None,
 ) -> Damage:
-    """Both kinds of damage under each condition; ``step`` is called after each text."""
+    """Both kinds of damage under each condition; ``step`` is called after each text.
+
+    Losses are read on every ``every``-th token after the first, which is given, since a model
+    without BOS has nothing to predict it from. An answer is right where the right choice is the
+    likeliest, by mean log-probability per token.
+    """
     if not texts or not questions:
         raise InputError("expected at least one neutral text and one question")
-    return Damage(
-        losses=over_items(
-            lambda text: neutral_losses(model, text, hooks, every=every), texts, step
-        ),
-        correct=over_items(lambda question: plain_answers(model, question, hooks), questions, step),
-    )
 
+    def losses(text: str) -> dict[int, Float[np.ndarray, "condition"]]:
+        ids = encode(model, text).ids
+        if len(ids) < 2:
+            raise InputError(f"expected a text of at least two tokens, got {text!r}")
+        log_probs = continuation_log_probs(model, ids[:1], [ids[1:]], hooks, every=every)
+        return {layer: -np.nanmean(values[:, 0], axis=1) for layer, values in log_probs.items()}
 
-def neutral_losses(
-    model: HookedModel, text: str, hooks: Hooks, *, every: int = 1
-) -> dict[int, Float[np.ndarray, "condition"]]:
-    """Mean loss of a text under each condition, nats per token, on every ``every``-th token.
+    def correct(question: PlainQuestion) -> dict[int, Bool[np.ndarray, "condition"]]:
+        prompt = f"Question: {question.question}\nAnswer:"
+        choices = [f" {choice}" for choice in question.choices]
+        means = mean_log_probs(model, prompt, choices, hooks)
+        return {layer: values.argmax(axis=1) == question.answer for layer, values in means.items()}
 
-    The first token is given, since a model without BOS has nothing to predict it from.
-    """
-    ids = encode(model, text).ids
-    if len(ids) < 2:
-        raise InputError(f"expected a text of at least two tokens, got {text!r}")
-    log_probs = continuation_log_probs(model, ids[:1], [ids[1:]], hooks, every=every)
-    return {layer: -np.nanmean(values[:, 0], axis=1) for layer, values in log_probs.items()}
-
-
-def plain_answers(
-    model: HookedModel, question: PlainQuestion, hooks: Hooks
-) -> dict[int, Bool[np.ndarray, "condition"]]:
-    """Whether the right choice is the likeliest, by mean log-probability per token."""
-    prompt = f"Question: {question.question}\nAnswer:"
-    choices = [f" {choice}" for choice in question.choices]
-    means = mean_log_probs(model, prompt, choices, hooks)
-    return {layer: values.argmax(axis=1) == question.answer for layer, values in means.items()}
+    return Damage(over_items(losses, texts, step), over_items(correct, questions, step))
 
 
 @dataclass(frozen=True)
@@ -139,10 +127,6 @@ class Coherence:
     repetition: float
     distinct: float
     truncated: bool
-
-    @property
-    def empty(self) -> bool:
-        return self.n_words == 0
 
     def coherent(self, unsteered_perplexity: float) -> bool:
         """At least 10 words, at most 30% of word triples repeated, and at most three times as

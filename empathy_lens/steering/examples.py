@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from ..evidence.rubric import JudgeQuality
 from ..types import Concept, Estimate
 from .analysis import (
     Asymmetry,
+    ControlSlopes,
     FrontierPoint,
+    RandomSlopes,
     asymmetry,
     dose_response,
     frontier,
     instruction_effect,
     slopes,
-    unsteered_perplexity,
 )
 from .controls import MAX_PERPLEXITY_RATIO, MAX_REPETITION, MIN_WORDS, Coherence
 from .measured import SteeredText, SteeringSweep
@@ -97,32 +97,6 @@ class PromptSlope:
 
 
 @dataclass(frozen=True)
-class Band:
-    """What 95% of the controls' mean shifts lie in."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class ControlSlopes:
-    """Mean slopes of control directions and the band of their shifts by strength;
-    ``share_below`` is the share with a smaller slope than the direction's own."""
-
-    n: int
-    mean_slopes: tuple[float, ...]
-    by_alpha: Mapping[str, Band]
-    share_below: float | None
-
-
-@dataclass(frozen=True)
-class RandomSlopes(ControlSlopes):
-    """The same of random directions, with a one-sided p."""
-
-    p: float | None
-
-
-@dataclass(frozen=True)
 class Instruction:
     """A plain instruction instead of steering, and what it shifts."""
 
@@ -185,7 +159,6 @@ def sweep_summary(
 
     The score of steered play has a file of its own (``games.steered_play``).
     """
-    controls = sweep.controls_at(layer)
     examples = tuple(_example(sweep, t) for t in sweep.texts if t.completion.layer == layer)
     fitted = slopes(sweep, layer, n_resamples=n_resamples)
     tried = [e for e in examples if e.success is not None]
@@ -206,19 +179,8 @@ def sweep_summary(
         mean_slope=fitted.mean.value,
         slope=fitted.mean,
         wrong_share=fitted.wrong_share,
-        random=RandomSlopes(
-            len(controls.random),
-            fitted.random,
-            _bands(sweep, controls.random),
-            fitted.share_below,
-            fitted.p,
-        ),
-        shuffled=ControlSlopes(
-            len(controls.shuffled),
-            fitted.shuffled,
-            _bands(sweep, controls.shuffled),
-            fitted.shuffled_share_below,
-        ),
+        random=fitted.random,
+        shuffled=fitted.shuffled,
         instruction=Instruction(INSTRUCTION, instruction_effect(sweep, n_resamples=n_resamples)),
         asymmetry=asymmetry(sweep, layer, n_resamples=n_resamples),
         frontier=tuple(frontier(sweep, n_resamples=n_resamples)),
@@ -245,7 +207,7 @@ def _example(sweep: SteeringSweep, text: SteeredText) -> SteeredExample:
     completion, (layer, alpha) = text.completion, text.setting
     log_odds = sweep.log_odds[sweep.layer_index(layer), sweep.alpha_index(alpha)]
     shift = float(sweep.shifts_at(layer, alpha)[text.prompt_index])
-    coherent = text.coherence.coherent(unsteered_perplexity(sweep))
+    coherent = sweep.coherent(text)
     sign = float(np.sign(alpha))
     random = sweep.controls_at(layer).random
     success = None
@@ -281,14 +243,3 @@ def _moved(sweep: SteeringSweep, text: SteeredText, sign: float) -> bool | None:
     )
     assert unsteered is not None
     return bool(sign * (text.judged - unsteered) > 0)
-
-
-def _bands(
-    sweep: SteeringSweep, shifts: Float[np.ndarray, "control push prompt"]
-) -> dict[str, Band]:
-    """The band that holds 95% of the control directions' mean shifts, by strength."""
-    if not len(shifts):
-        return {}
-    low, high = np.quantile(shifts.mean(axis=-1), (0.025, 0.975), axis=0)
-    ends = sorted([*zip(sweep.pushes, low, high, strict=True), (0.0, 0.0, 0.0)])
-    return {str(a): Band(float(x), float(y)) for a, x, y in ends}

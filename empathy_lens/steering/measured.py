@@ -91,6 +91,17 @@ class SteeringSweep:
         """Shift of the log-odds against no steering, nats per token."""
         return self.log_odds - self.log_odds[:, self.zero : self.zero + 1]
 
+    @property
+    def unsteered_perplexity(self) -> float:
+        """Median perplexity of the texts at alpha 0: what the model's own texts are like."""
+        own = [t.coherence.perplexity for t in self.texts if t.completion.alpha == 0]
+        known = [perplexity for perplexity in own if perplexity is not None]
+        return float(np.median(known)) if known else float("inf")
+
+    def coherent(self, text: SteeredText) -> bool:
+        """Whether a text is as good as those at alpha 0 (:meth:`.Coherence.coherent`)."""
+        return text.coherence.coherent(self.unsteered_perplexity)
+
     def shifts_at(self, layer: int, alpha: float) -> Float[np.ndarray, "prompt"]:
         """The shifts of one setting. Raises InputError for one that was not swept."""
         return self.shifts[self.layer_index(layer), self.alpha_index(alpha)]

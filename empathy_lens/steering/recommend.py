@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -59,21 +62,17 @@ class Recommendation:
     @property
     def doubts(self) -> tuple[str, ...]:
         """Why it is not shown to work; empty where it is."""
-        return _doubts(self.effect, self.alpha, self.share_beyond)
+        certain = self.effect.low if self.alpha > 0 else -self.effect.high
+        doubts = [] if certain > 0 else ["the interval does not exclude 0"]
+        if self.share_beyond is None:
+            doubts.append("it was not compared with random directions")
+        elif self.share_beyond < ENOUGH_BEYOND:
+            share = 100 * (1 - self.share_beyond)
+            doubts.append(f"{share:.0f}% of random directions of equal norm do as much")
+        return tuple(doubts)
 
     def __str__(self) -> str:
         return self.text
-
-
-def _doubts(effect: Estimate, alpha: float, share_beyond: float | None) -> tuple[str, ...]:
-    certain = effect.low if alpha > 0 else -effect.high
-    doubts = [] if certain > 0 else ["the interval does not exclude 0"]
-    if share_beyond is None:
-        doubts.append("it was not compared with random directions")
-    elif share_beyond < ENOUGH_BEYOND:
-        share = 100 * (1 - share_beyond)
-        doubts.append(f"{share:.0f}% of random directions of equal norm do as much")
-    return tuple(doubts)
 
 
 def _in_words(r: Recommendation) -> str:
@@ -115,29 +114,22 @@ def recommend(
     alphas = sorted((a for a in sweep.pushes if sign * a > 0), key=abs)
     if not alphas:
         raise InputError(f"no alpha for {towards} was swept; swept: {list(sweep.pushes)}")
-    choosing = list(sweep.choosing)
-    best: tuple[float, int, float] | None = None
-    fine: dict[int, dict[float, float]] = {}
-    for row, layer in enumerate(sweep.layers):
-        fine[layer] = {}
-        for alpha in alphas:
-            if not within_bounds(
-                sweep,
-                layer,
-                alpha,
-                max_loss_increase=max_loss_increase,
-                max_accuracy_drop=max_accuracy_drop,
-            ):
-                break
-            moved = sign * float(sweep.shifts[row, sweep.alpha_index(alpha), choosing].mean())
-            fine[layer][alpha] = moved
-            if moved > 0 and (best is None or moved > best[0]):
-                best = (moved, layer, alpha)
-    if best is None:
+    within = partial(
+        within_bounds,
+        sweep,
+        max_loss_increase=max_loss_increase,
+        max_accuracy_drop=max_accuracy_drop,
+    )
+    moved: dict[tuple[int, float], float] = {}
+    for layer in sweep.layers:
+        for alpha in takewhile(partial(within, layer), alphas):
+            shifts = sweep.shifts_at(layer, alpha)[list(sweep.choosing)]
+            moved[layer, alpha] = sign * float(shifts.mean())
+    best = max(moved, key=moved.__getitem__, default=None)
+    if best is None or moved[best] <= 0:
         return None
-    most, layer, alpha = best
-    useful = [a for a, moved in fine[layer].items() if moved >= most / 2]
-    return _report(sweep, layer, alpha, (useful[0], useful[-1]), sign, n_resamples)
+    useful = [a for a in alphas if moved.get((best[0], a), -inf) >= moved[best] / 2]
+    return _report(sweep, *best, (useful[0], useful[-1]), sign, n_resamples)
 
 
 def recommendations(
@@ -161,9 +153,8 @@ def _report(
 ) -> Recommendation:
     push, controls = sweep.pushes.index(alpha), sweep.controls_at(layer)
     shift = effect(sweep, layer, alpha, n_resamples=n_resamples)
-    n_texts, n_questions = (
-        found[layer].shape[1] for found in (sweep.damage.losses, sweep.damage.correct)
-    )
+    n_texts = sweep.damage.losses[layer].shape[1]
+    n_questions = sweep.damage.correct[layer].shape[1]
 
     def beyond(shifts: np.ndarray) -> float | None:
         if not len(shifts):

@@ -26,11 +26,9 @@ from .measured import Controls, SteeredText, SteeringSweep
 from .scoring import Step, instructed, log_odds_by_layer, over_items
 
 __all__ = [
-    "SplitPrompts",
     "SweepSettings",
     "add_controls",
     "first_of_each",
-    "split_prompts",
     "steering_sweep",
 ]
 
@@ -61,15 +59,6 @@ class SweepSettings:
 SETTINGS = SweepSettings()
 
 
-@dataclass(frozen=True)
-class SplitPrompts:
-    """Indices of the prompts that settings are chosen on, are reported on, and write texts for."""
-
-    choosing: tuple[int, ...]
-    reporting: tuple[int, ...]
-    written: tuple[int, ...]
-
-
 def steering_sweep(
     model: HookedModel,
     directions: Mapping[int, Direction] | Sequence[Direction],
@@ -93,9 +82,9 @@ def steering_sweep(
     """
     by_layer = _by_layer(directions)
     pushes = _check(model, by_layer, alphas, prompts, settings)
-    split = split_prompts(prompts, settings.text_scenarios)
+    choosing, reporting = _split(prompts)
     n_steps = len(prompts) + len(neutral_texts) + len(questions) + 1
-    step = _steps(progress, n_steps + (len(split.reporting) if settings.n_random else 0))
+    step = _steps(progress, n_steps + (len(reporting) if settings.n_random else 0))
 
     hooks = {k: [settings.method(d, a) for a in alphas] for k, d in by_layer.items()}
     odds = over_items(lambda prompt: log_odds_by_layer(model, prompt, hooks), prompts, step)
@@ -104,15 +93,15 @@ def steering_sweep(
         lambda prompt: log_odds_by_layer(model, instructed(prompt), {0: [None]}), prompts
     )
     damage = measure_damage(model, neutral_texts, questions, hooks, every=settings.every, step=step)
-    texts = _write(model, by_layer, alphas, prompts, split.written, settings, judge)
+    texts = _write(model, by_layer, alphas, prompts, reporting, settings, judge)
     step()
     sweep = SteeringSweep(
         directions=by_layer,
         alphas=tuple(float(a) for a in alphas),
         pushes=pushes,
         prompts=tuple(prompts),
-        choosing=split.choosing,
-        reporting=split.reporting,
+        choosing=choosing,
+        reporting=reporting,
         log_odds=log_odds,
         controls={},
         instruction=asked[0][0] - log_odds[0, list(alphas).index(0.0)],
@@ -134,12 +123,9 @@ def steering_sweep(
     )
 
 
-def split_prompts(
-    prompts: Sequence[SteeringPrompt], text_scenarios: Sequence[str] | None = None
-) -> SplitPrompts:
-    """The first prompt of each scenario for choosing, the others for reporting.
+def _split(prompts: Sequence[SteeringPrompt]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The first prompt of each scenario for choosing, the others for reporting, as indices.
 
-    Texts are written for the first prompt for reporting of each scenario in ``text_scenarios``.
     Raises InputError where fewer than three are left to report on.
     """
     choosing = first_of_each(prompts)
@@ -149,9 +135,7 @@ def split_prompts(
             f"prompts: expected at least three to report on, got {len(reporting)} besides the "
             "first of each scenario; add situations"
         )
-    firsts = first_of_each(prompts, reporting)
-    named = [i for i in firsts if prompts[i].scenario_id in (text_scenarios or ())]
-    return SplitPrompts(tuple(choosing), tuple(reporting), tuple(named or firsts))
+    return tuple(choosing), tuple(reporting)
 
 
 def _check(
@@ -225,12 +209,17 @@ def _write(
     directions: Mapping[int, Direction],
     alphas: Sequence[float],
     prompts: Sequence[SteeringPrompt],
-    chosen: Sequence[int],
+    reporting: Sequence[int],
     settings: SweepSettings,
     judge: Judge | None,
 ) -> tuple[SteeredText, ...]:
-    """Texts of each prompt, sample, layer and alpha; a sample has one seed under all of them."""
-    rows = [(i, s, a) for i in chosen for s in range(settings.n_samples) for a in alphas]
+    """Texts of each prompt, sample, layer and alpha; a sample has one seed under all of them.
+
+    They are written for the first prompt for reporting of each scenario asked for.
+    """
+    firsts = first_of_each(prompts, reporting)
+    asked = [i for i in firsts if prompts[i].scenario_id in (settings.text_scenarios or ())]
+    rows = [(i, s, a) for i in asked or firsts for s in range(settings.n_samples) for a in alphas]
     completions: list[Completion] = []
     for direction in directions.values():
         completions += generate_steered(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
-from ..steering.analysis import FrontierPoint
-from ..steering.examples import ControlSlopes, SteeredExample, SteeringResults
+from ..steering.analysis import ControlSlopes, FrontierPoint
+from ..steering.examples import SteeredExample, SteeringResults
 from ..types import Concept
 from .run_results import RunResults
 from .tables import Table, measured, table

@@ -120,8 +120,8 @@ def test_a_direction_of_another_model_is_refused(tiny_gemma2, tiny_llama, direct
 
 
 def test_log_odds_equal_full_passes_under_the_hook(tiny_gemma2, direction):
-    found = action_log_odds(tiny_gemma2, PROMPT, [direction] * 3, [-1.0, 0.0, 2.0])
-    for value, alpha in zip(found, (-1.0, 0.0, 2.0), strict=True):
+    log_odds = action_log_odds(tiny_gemma2, PROMPT, [direction] * 3, [-1.0, 0.0, 2.0])
+    for value, alpha in zip(log_odds, (-1.0, 0.0, 2.0), strict=True):
         means = []
         for action in (*PROMPT.positive_actions, *PROMPT.negative_actions):
             text = encode(tiny_gemma2, action, PROMPT.prompt)
@@ -234,10 +234,10 @@ def test_draws_follow_the_softmax_and_never_leave_its_support():
     expected = (logits / 0.7).softmax(-1)[0]
     generators = [torch.Generator().manual_seed(i) for i in range(20_000)]
     drawn = _next_tokens(logits.expand(20_000, -1), generators, 0.7)[:, 0]
-    found = torch.bincount(drawn, minlength=1300) / len(drawn)
-    assert found[500:900].sum() == 0
+    frequencies = torch.bincount(drawn, minlength=1300) / len(drawn)
+    assert frequencies[500:900].sum() == 0
     error = (expected * (1 - expected) / len(drawn)).sqrt()
-    assert ((found - expected).abs() < 5 * error + 1e-3).all()
+    assert ((frequencies - expected).abs() < 5 * error + 1e-3).all()
 
 
 def test_scores_equal_full_passes_at_every_layer_and_position(tiny_gemma2):
@@ -249,7 +249,7 @@ def test_scores_equal_full_passes_at_every_layer_and_position(tiny_gemma2):
         layer: [None, add_direction(directions[layer], 1.5), ablate_direction(directions[layer])]
         for layer in (0, 2, 3)
     }
-    found = continuation_log_probs(tiny_gemma2, prompt, texts, hooks)
+    scored = continuation_log_probs(tiny_gemma2, prompt, texts, hooks)
     sparse = continuation_log_probs(tiny_gemma2, prompt, texts, hooks, every=3)
     for layer, conditions in hooks.items():
         for row, hook in enumerate(conditions):
@@ -261,14 +261,14 @@ def test_scores_equal_full_passes_at_every_layer_and_position(tiny_gemma2):
                 ):
                     log_probs = tiny_gemma2(tokens).float().log_softmax(-1)[0, len(prompt) - 1 : -1]
                 wanted = log_probs.gather(-1, torch.tensor(ids)[:, None])[:, 0].numpy()
-                mine = found[layer][row, number]
+                mine = scored[layer][row, number]
                 np.testing.assert_allclose(mine[: len(ids)], wanted, atol=1e-4)
                 assert np.isnan(mine[len(ids) :]).all()
                 np.testing.assert_array_equal(
                     np.isnan(sparse[layer][row, number]),
                     [t % 3 > 0 or t >= len(ids) for t in range(len(mine))],
                 )
-    np.testing.assert_allclose(sparse[2][:, :, ::3], found[2][:, :, ::3], atol=1e-5)
+    np.testing.assert_allclose(sparse[2][:, :, ::3], scored[2][:, :, ::3], atol=1e-5)
 
 
 def test_perplexity_is_that_of_the_text_after_its_prompt(tiny_gemma2):
@@ -295,10 +295,10 @@ def test_coherence_wants_words_that_are_neither_repeated_nor_surprising():
 
 
 def test_a_plain_instruction_goes_before_the_prompt():
-    told = instructed(PROMPT)
-    assert told.prompt.startswith(INSTRUCTION)
-    assert told.prompt.endswith(PROMPT.prompt)
-    assert told.negative_actions == PROMPT.negative_actions
+    asked = instructed(PROMPT)
+    assert asked.prompt.startswith(INSTRUCTION)
+    assert asked.prompt.endswith(PROMPT.prompt)
+    assert asked.negative_actions == PROMPT.negative_actions
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,15 @@ from empathy_lens.steering import (
     shuffled_controls,
     steering_sweep,
 )
-from empathy_lens.steering.analysis import asymmetry, dose_response, effect, frontier, slopes
-from empathy_lens.steering.examples import RandomSlopes, SteeringResults, sweep_summary
+from empathy_lens.steering.analysis import (
+    RandomSlopes,
+    asymmetry,
+    dose_response,
+    effect,
+    frontier,
+    slopes,
+)
+from empathy_lens.steering.examples import SteeringResults, sweep_summary
 from empathy_lens.steering.sweep import first_of_each
 from empathy_lens.types import (
     Concept,
@@ -129,14 +136,14 @@ def swept(planted, train):
 def test_the_planted_direction_moves_every_prompt_with_alpha(swept):
     shifts = swept.shifts[swept.layers.index(1)]
     assert (np.diff(shifts, axis=0) > 0).all()
-    found = dose_response(swept, 1, n_resamples=500)
-    assert found[0.0].value == 0
-    assert found[1.0].low > 0
-    assert found[-1.0].high < 0
+    shift_at = dose_response(swept, 1, n_resamples=500)
+    assert shift_at[0.0].value == 0
+    assert shift_at[1.0].low > 0
+    assert shift_at[-1.0].high < 0
     own = slopes(swept, 1, n_resamples=500)
     assert own.wrong_share.value == 0
-    assert own.share_below == 1
-    assert own.p == pytest.approx(1 / 21)
+    assert own.random.share_below == 1
+    assert own.random.p == pytest.approx(1 / 21)
 
 
 def test_turning_the_direction_round_turns_the_effect_round(planted):
@@ -148,18 +155,18 @@ def test_turning_the_direction_round_turns_the_effect_round(planted):
 
 
 def test_recommend_finds_the_planted_layer_and_reports_on_other_prompts(swept):
-    found = recommend(swept, max_loss_increase=10.0, max_accuracy_drop=1.0, n_resamples=500)
-    assert found is not None
-    assert found.works
-    assert "It works by these measures, beyond 100% of random directions." in str(found)
-    assert (found.layer, found.alpha) == (1, 2.0)
+    answer = recommend(swept, max_loss_increase=10.0, max_accuracy_drop=1.0, n_resamples=500)
+    assert answer is not None
+    assert answer.works
+    assert "It works by these measures, beyond 100% of random directions." in str(answer)
+    assert (answer.layer, answer.alpha) == (1, 2.0)
     chosen_on = swept.shifts[1][:, list(swept.choosing)].mean(axis=1)
     enough = [a for a, s in zip(ALPHAS, chosen_on, strict=True) if s >= chosen_on[-1] / 2]
-    assert found.alphas == (min(enough), 2.0)
-    assert (found.n_choosing, found.n_reporting, found.held_out) == (3, 6, True)
-    assert found.effect.n == 6
+    assert answer.alphas == (min(enough), 2.0)
+    assert (answer.n_choosing, answer.n_reporting, answer.held_out) == (3, 6, True)
+    assert answer.effect.n == 6
     reported = swept.shifts[1, -1, list(swept.reporting)].mean()
-    assert found.effect.value == pytest.approx(reported)
+    assert answer.effect.value == pytest.approx(reported)
     removing = recommend(
         swept, towards="removing", max_loss_increase=10.0, max_accuracy_drop=1.0, n_resamples=500
     )
@@ -190,10 +197,12 @@ def test_damage_out_of_bounds_leaves_nothing_to_recommend(swept):
 
 
 def test_adding_and_removing_are_compared(swept):
-    found = asymmetry(swept, 1, n_resamples=500)
-    assert found.adding.value > 0
-    assert found.removing.value > 0
-    assert found.difference.value == pytest.approx(found.adding.value - found.removing.value)
+    compared = asymmetry(swept, 1, n_resamples=500)
+    assert compared.adding.value > 0
+    assert compared.removing.value > 0
+    assert compared.difference.value == pytest.approx(
+        compared.adding.value - compared.removing.value
+    )
 
 
 def test_the_frontier_has_every_setting_and_no_damage_without_steering(swept):
@@ -263,23 +272,23 @@ def test_a_stored_sweep_goes_on_with_the_method_that_made_it_and_no_other(swept,
         load_sweep(path, swept.directions, PROMPTS, method=backwards)
 
 
-def assert_same_controls(found, wanted):
-    assert set(found.controls) == set(wanted.controls)
+def assert_same_controls(measured, wanted):
+    assert set(measured.controls) == set(wanted.controls)
     for layer, controls in wanted.controls.items():
         for name in ("random", "shuffled"):
-            mine, theirs = getattr(found.controls[layer], name), getattr(controls, name)
+            mine, theirs = getattr(measured.controls[layer], name), getattr(controls, name)
             np.testing.assert_allclose(mine, theirs, atol=1e-4)
 
 
 def test_controls_can_be_added_where_the_answer_lies(planted, train, swept):
     bounds = {"max_loss_increase": 10.0, "max_accuracy_drop": 1.0, "n_resamples": 500}
     bare = replace(swept, controls={})
-    found = recommend(bare, **bounds)
-    assert (found.layer, found.alpha) == (1, 2.0)
-    assert found.share_beyond is None
-    assert not found.works
-    assert found.doubts == ("it was not compared with random directions",)
-    assert "Not shown to work: it was not compared with random directions." in str(found)
+    answer = recommend(bare, **bounds)
+    assert (answer.layer, answer.alpha) == (1, 2.0)
+    assert answer.share_beyond is None
+    assert not answer.works
+    assert answer.doubts == ("it was not compared with random directions",)
+    assert "Not shown to work: it was not compared with random directions." in str(answer)
     summary = sweep_summary(bare, 1, n_resamples=200)
     assert summary.random == RandomSlopes(0, (), {}, None, None)
     assert summary.out_of == 0
@@ -310,8 +319,8 @@ def readable(sweep, judged=lambda text: 0.5):
 
 
 def test_a_planted_direction_succeeds_in_every_coherent_text_and_in_no_other(swept):
-    found = sweep_summary(readable(swept), 1, n_resamples=200)
-    assert found.successes == found.out_of == 18
+    summary = sweep_summary(readable(swept), 1, n_resamples=200)
+    assert summary.successes == summary.out_of == 18
     spoilt = readable(swept)
     broken = replace(
         spoilt, texts=tuple(replace(t, coherence=replace(FINE, n_words=3)) for t in spoilt.texts)
@@ -324,13 +333,13 @@ def test_a_direction_that_means_nothing_neither_succeeds_nor_is_recommended(plan
     drawn = random_controls(axis(planted, 5), 6, seed=123)
     for some in (drawn[:3], drawn[3:]):
         nothing = [replace(d, site=Site(layer)) for layer, d in enumerate(some)]
-        found = sweep_of(planted, nothing, (-1.0, 0.0, 1.0), PROMPTS, **OPTIONS)
+        meaningless = sweep_of(planted, nothing, (-1.0, 0.0, 1.0), PROMPTS, **OPTIONS)
         bounds = {"max_loss_increase": 10.0, "max_accuracy_drop": 1.0, "n_resamples": 500}
         for towards in ("adding", "removing"):
-            answer = recommend(found, towards=towards, **bounds)
+            answer = recommend(meaningless, towards=towards, **bounds)
             works += answer is not None and answer.works
-        for layer in found.layers:
-            summary = sweep_summary(readable(found), layer, n_resamples=200)
+        for layer in meaningless.layers:
+            summary = sweep_summary(readable(meaningless), layer, n_resamples=200)
             successes, out_of = successes + summary.successes, out_of + summary.out_of
     assert works <= 1
     assert successes <= 0.2 * out_of
@@ -338,13 +347,13 @@ def test_a_direction_that_means_nothing_neither_succeeds_nor_is_recommended(plan
 
 def test_the_stricter_count_wants_a_moved_text_to_be_coherent(swept):
     moved = readable(swept, judged=lambda c: 0.5 + c.alpha / 10)
-    found = sweep_summary(moved, 1, n_resamples=200)
-    assert found.moved == found.moved_and_coherent == found.judged == 18
+    summary = sweep_summary(moved, 1, n_resamples=200)
+    assert summary.moved == summary.moved_and_coherent == summary.judged == 18
     other_way = readable(swept, judged=lambda c: 0.5 - c.alpha / 10)
     assert sweep_summary(other_way, 1, n_resamples=200).moved == 0
     broken = tuple(replace(t, coherence=replace(FINE, repetition=0.9)) for t in moved.texts)
-    found = sweep_summary(replace(moved, texts=broken), 1, n_resamples=200)
-    assert (found.moved, found.moved_and_coherent) == (18, 0)
+    summary = sweep_summary(replace(moved, texts=broken), 1, n_resamples=200)
+    assert (summary.moved, summary.moved_and_coherent) == (18, 0)
 
 
 def test_the_rule_for_moved_texts_names_the_pole_of_the_data(swept):
@@ -390,9 +399,9 @@ def test_the_examples_in_the_docstrings_run(planted):
         (example,) = doctest.DocTestFinder(recurse=False).find(
             documented, name=documented.__name__, globs={**have, "add_direction": add_direction}
         )
-        found = doctest.DocTestRunner().run(example)
-        assert found.attempted
-        assert not found.failed
+        outcome = doctest.DocTestRunner().run(example)
+        assert outcome.attempted
+        assert not outcome.failed
 
 
 def test_controls_at_some_strengths_only_leave_the_others_unjudged(planted):
@@ -506,10 +515,10 @@ def test_the_script_writes_the_sweep_and_says_what_to_use(script, planted_folder
     small = ["--n-random", 2, "--n-shuffled", 2, "--n-samples", 1, "--max-new-tokens", 4]
     small += ["--every", 64, "--layers", "1", "--alphas=-1,0,1", "--out", tmp_path]
     assert script("--model", planted_folder, *small) == 0
-    found = read_result(tmp_path / "steering_sweep.json", SteeringResults)
-    assert found.layers == (1,)
-    assert len(found.examples) == 15
-    assert found.random.n == found.shuffled.n == 2
+    results = read_result(tmp_path / "steering_sweep.json", SteeringResults)
+    assert results.layers == (1,)
+    assert len(results.examples) == 15
+    assert results.random.n == results.shuffled.n == 2
     assert (tmp_path / "sweep" / "directions.safetensors").is_file()
     printed = capsys.readouterr().out
     assert "adding:" in printed
