@@ -205,10 +205,8 @@ class Game(Generic[S]):
     def legal_actions(self) -> tuple[Action, ...]:
         """In an order shuffled by seed and turn, so that no action owns a place in the list."""
         state = self._current()
-        if state.is_over:
-            return ()
         rng = random.Random(f"{self.id}/{self._trajectory.seed}/{state.turn}")
-        return shuffled(rng, self.rules.actions(state))
+        return () if state.is_over else shuffled(rng, self.rules.actions(state))
 
     def reset(self, seed: int) -> Observation:
         """Starts the variant that ``seed`` draws."""

@@ -118,7 +118,7 @@ def _page(run: RunResults, notes: list[str]) -> str:
         tables=run_tables(run),
         token_views=_token_views(run.token_views, concept),
         steering=side_by_side(run),
-        provenance=_provenance(config),
+        provenance=_provenance(config) if config else [],
         versions=facts(origin.versions if origin else {}),
         stages=[
             (
@@ -155,9 +155,7 @@ def _asked(run: RunResults) -> list[tuple[str, str]]:
     return asked
 
 
-def _provenance(config: RunConfig | None) -> list[tuple[str, str]]:
-    if config is None:
-        return []
+def _provenance(config: RunConfig) -> list[tuple[str, str]]:
     return [*facts(vars(config.provenance)), *facts(to_plain(config)["data"], "data.")]
 
 

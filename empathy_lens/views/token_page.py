@@ -11,12 +11,12 @@ from __future__ import annotations
 import base64
 import html
 import json
-import sys
-from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+
+import numpy as np
 
 from ..engine.token_projections import TokenExample, TokenProjections, token_projections
 from ..errors import InputError
@@ -27,6 +27,7 @@ from .text import json_island, number_text, shortened, visible
 from .tokens import (
     BINS,
     colour_bin,
+    mean_text,
     pooled_values,
     shared_scale,
     shown_means,
@@ -114,64 +115,51 @@ def view_of(
 
 
 def tokens_fragment(
-    sides: Sequence[TokenExample],
-    layers: Sequence[int],
-    layer: int,
-    concept: Concept,
-    *,
-    max_token_chars: int = 2000,
-    with_data: bool = True,
+    sides: Sequence[TokenExample], layers: Sequence[int], layer: int, concept: Concept
 ) -> str:
     """The view as one HTML section. Its style and script are ``tokens.css`` and ``tokens.js``.
 
-    ``with_data`` embeds the values of all layers for the slider and the keyboard.
+    It embeds the values of all layers for the slider and the keyboard.
     """
     row = list(layers).index(layer)
     units = [shown_units(side) for side in sides]
     scales = [shared_scale(sides, i) for i in range(len(layers))]
     drawn = "".join(
-        _side(side, unit, row, scales[row], concept, max_token_chars)
+        _side(side, unit, row, scales[row], concept)
         for side, unit in zip(sides, units, strict=True)
     )
-    slider = data = ""
-    if with_data:
-        if len(layers) > 1:
-            slider = (
-                '<p class="elt-slider" hidden><label>Layer <input type="range" min="0" '
-                f'max="{len(layers) - 1}" value="{row}" aria-valuetext="layer {layer}"></label> '
-                f"<output>{layer}</output></p>"
-            )
-        island = {
-            "layers": list(layers),
-            "poles": [visible(concept.positive), visible(concept.negative)],
-            "scales": [float(f"{scale:.4g}") for scale in scales],
-            "sides": [_data(side, unit) for side, unit in zip(sides, units, strict=True)],
-        }
-        packed = json.dumps(island, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        data = f'<script type="application/json" class="elt-data">{json_island(packed)}</script>'
+    slider = ""
+    if len(layers) > 1:
+        slider = (
+            '<p class="elt-slider" hidden><label>Layer <input type="range" min="0" '
+            f'max="{len(layers) - 1}" value="{row}" aria-valuetext="layer {layer}"></label> '
+            f"<output>{layer}</output></p>"
+        )
+    island = {
+        "layers": list(layers),
+        "poles": [visible(concept.positive), visible(concept.negative)],
+        "scales": [float(f"{scale:.4g}") for scale in scales],
+        "sides": [_data(side, unit) for side, unit in zip(sides, units, strict=True)],
+    }
+    packed = json.dumps(island, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     many = " elt-two" if len(sides) > 1 else ""
     legend = _legend(sides, scales[row], layer, concept)
     return (
         f'<section class="elt" aria-label="Token projections">{slider}'
-        f'<div class="elt-sides{many}">{drawn}</div>{legend}{data}'
-        "</section>"
+        f'<div class="elt-sides{many}">{drawn}</div>{legend}'
+        f'<script type="application/json" class="elt-data">{json_island(packed)}</script></section>'
     )
 
 
 def _side(
-    side: TokenExample,
-    units: Sequence[range],
-    row: int,
-    scale: float,
-    concept: Concept,
-    max_token_chars: int,
+    side: TokenExample, units: Sequence[range], row: int, scale: float, concept: Concept
 ) -> str:
     shown, pushed = shown_means(side, units, row), steered(side)
     first_pooled = next((u[0] for u in units if side.pooled[u[0]]), None)
     spans = []
     for unit, value in zip(units, shown, strict=True):
         first = unit[0]
-        text = shortened("".join(side.tokens[i] for i in unit), max_token_chars)
+        text = shortened("".join(side.tokens[i] for i in unit), 2000)
         marks = [colour_bin(value, scale)]
         marks += ["b"] if side.bos[first] else [] if side.pooled[first] else ["c"]
         marks += ["f"] if first == first_pooled and first else []
@@ -184,12 +172,12 @@ def _side(
             "</span>"
         )
     pooled = pooled_values(side, row)
-    mean = signed(fmean(pooled)) if pooled else "–"
     title = html.escape(shortened(side.side, 200))
     return (
         f'<figure class="elt-side"><figcaption><strong><bdi>{title}</bdi></strong> '
-        f'<span>mean of {len(pooled)} pooled tokens <output class="elt-mean">{mean}</output>'
-        f'</span></figcaption><div class="elt-text" dir="auto" tabindex="0" role="group" '
+        f'<span>mean of {len(pooled)} pooled tokens <output class="elt-mean">'
+        f"{mean_text(pooled)}</output></span></figcaption>"
+        f'<div class="elt-text" dir="auto" tabindex="0" role="group" '
         f'aria-label="Tokens of {title}; arrow keys read them one by one">{"".join(spans)}</div>'
         f'<p class="elt-now" aria-live="polite"></p>'
         f'<p class="elt-strong">{_strongest(side, units, shown, concept)}</p></figure>'
@@ -212,12 +200,9 @@ def _strongest(
 
 def _data(side: TokenExample, units: Sequence[range]) -> dict[str, object]:
     """The shown values as base64 of little-endian float32, layer after layer, and the means."""
-    shown = array(
-        "f", [v for row in range(len(side.values)) for v in shown_means(side, units, row)]
-    )
-    if sys.byteorder == "big":
-        shown.byteswap()
-    read = [pooled_values(side, row) for row in range(len(side.values))]
+    rows = range(len(side.values))
+    shown = np.array([shown_means(side, units, row) for row in rows], dtype="<f4")
+    read = [pooled_values(side, row) for row in rows]
     means = [fmean(values) if values else None for values in read]
     return {"values": base64.b64encode(shown.tobytes()).decode(), "means": means}
 
@@ -228,10 +213,11 @@ def _legend(sides: Sequence[TokenExample], scale: float, layer: int, concept: Co
     steps += '<span class="z">&nbsp;</span>'
     steps += "".join(f'<span class="p{i}">&nbsp;</span>' for i in range(1, BINS + 1))
     bound = number_text(scale)
+    context = any(not p and not b for s in sides for p, b in zip(s.pooled, s.bos, strict=True))
     marks = [
-        ('<span class="c">grey</span> context, read but not pooled', _any(sides, _is_context)),
-        ('<span class="b">BOS</span> left out of the scale', _any(sides, lambda s: s.bos)),
-        ('<span class="s">line above</span> steered', _any(sides, steered)),
+        ('<span class="c">grey</span> context, read but not pooled', context),
+        ('<span class="b">BOS</span> left out of the scale', any(any(s.bos) for s in sides)),
+        ('<span class="s">line above</span> steered', any(any(steered(s)) for s in sides)),
     ]
     return (
         f'<p class="elt-legend"><span>{negative} <b>−<span class="elt-bound">{bound}</span></b> '
@@ -242,11 +228,3 @@ def _legend(sides: Sequence[TokenExample], scale: float, layer: int, concept: Co
         + " ".join(f"<span>{text}</span>" for text, there in marks if there)
         + "</p>"
     )
-
-
-def _any(sides: Sequence[TokenExample], marks: Callable[[TokenExample], Sequence[bool]]) -> bool:
-    return any(any(marks(side)) for side in sides)
-
-
-def _is_context(side: TokenExample) -> list[bool]:
-    return [not p and not b for p, b in zip(side.pooled, side.bos, strict=True)]

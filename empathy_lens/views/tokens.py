@@ -21,6 +21,7 @@ __all__ = [
     "OfflineView",
     "circuitsvis_view",
     "colour_bin",
+    "mean_text",
     "shared_scale",
     "shown_units",
     "signed",
@@ -101,6 +102,11 @@ def signed(value: float) -> str:
     return f"+{number_text(value)}" if value > 0 else number_text(value)
 
 
+def mean_text(values: Sequence[float]) -> str:
+    """The mean of the pooled values for reading, – where nothing is pooled."""
+    return signed(fmean(values)) if values else "–"
+
+
 def _joins(character: str) -> bool:
     """Whether a character shapes onto the one before: ZWJ, variation selector, skin tone."""
     code = ord(character)
@@ -119,11 +125,8 @@ def token_text(projections: TokenProjections, layer: int) -> Text:
     """
     if layer not in projections.layers:
         raise InputError(f"layer {layer} is not among {list(projections.layers)}")
-    side, row, concept = (
-        projections.example("text"),
-        projections.layers.index(layer),
-        projections.concept,
-    )
+    side, concept = projections.example("text"), projections.concept
+    row = projections.layers.index(layer)
     units, scale = shown_units(side), shared_scale([side], row)
     shown = shown_means(side, units, row)
     out = Text()
@@ -138,7 +141,7 @@ def token_text(projections: TokenProjections, layer: int) -> Text:
             out.append(text, Style(dim=True))
     pooled = pooled_values(side, row)
     out.append(f"\n\nlayer {layer}: mean of {len(pooled)} pooled tokens ", Style(dim=True))
-    out.append(f"{signed(fmean(pooled))}", Style(bold=True))
+    out.append(mean_text(pooled), Style(bold=True))
     out.append(" (projection − threshold, in class gaps)\n", Style(dim=True))
     out.append(f"{visible(concept.negative)} −{number_text(scale)} ")
     for step in range(-BINS, BINS + 1):

@@ -94,6 +94,12 @@ def test_bos_is_left_out_of_the_scale_and_context_and_steered_are_marked() -> No
     assert classes == [["b"], ["c"], ["f"], ["s"]]
 
 
+def test_a_text_of_which_nothing_is_pooled_has_no_mean() -> None:
+    context = projections(["<bos>", "p"], pooled_from=2)
+    assert "mean of 0 pooled tokens – " in token_text(context, 0).plain
+    assert 'pooled tokens <output class="elt-mean">–<' in view_of([context], ["t"]).fragment
+
+
 def test_the_poles_are_the_concepts_own_and_shown_as_text() -> None:
     calm = replace(projections(["<bos>", "a", "b"]), concept=Concept("calm", "calm", "<hurried>"))
     html = view_of([calm], ["t"]).fragment
