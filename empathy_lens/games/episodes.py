@@ -49,14 +49,8 @@ SCORES: tuple[Score, ...] = (0, 1, 2)
 AnyRules = Rules[Any]
 AnyGame = Game[Any]
 
-_RULES: tuple[AnyRules, ...] = (
-    FoodDelivery(),
-    TheListener(),
-    TheMaze(),
-    TheProtector(),
-    TheDuel(),
-)
-GAMES: Mapping[str, AnyRules] = MappingProxyType({rules.id: rules for rules in _RULES})
+_KINDS = (FoodDelivery, TheListener, TheMaze, TheProtector, TheDuel)
+GAMES: Mapping[str, AnyRules] = MappingProxyType({rules.id: rules() for rules in _KINDS})
 
 
 def new_game(game_id: str) -> AnyGame:

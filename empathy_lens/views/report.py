@@ -13,11 +13,10 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from ..engine.token_projections import TokenExample, TokenViews
+from ..engine.token_projections import TokenExample
 from ..errors import InputError
 from ..files import atomic_path, write_text
 from ..results import RunConfig, to_plain
-from ..types import Concept
 from .figures import GROUPS, run_figures, run_tables
 from .headline import measures, tally, verdicts
 from .page import render
@@ -116,21 +115,20 @@ def _page(run: RunResults, notes: list[str]) -> str:
         measures=measures(run),
         figures=_figures(run),
         tables=run_tables(run),
-        token_views=_token_views(run.token_views, concept),
+        token_views=_token_views(run),
         steering=side_by_side(run),
         provenance=_provenance(config) if config else [],
         versions=facts(origin.versions if origin else {}),
         stages=[
-            (
-                shortened(stage.name, 100),
-                number_text(stage.seconds, 1),
-                number_text(stage.peak_rss_mb, 0),
-            )
+            (shortened(stage.name, 100), *_cost(stage.seconds, stage.peak_rss_mb))
             for stage in (summary.stages if summary else ())
         ],
-        totals=summary
-        and (number_text(summary.wall_seconds, 1), number_text(summary.peak_rss_mb, 0)),
+        totals=summary and _cost(summary.wall_seconds, summary.peak_rss_mb),
     )
+
+
+def _cost(seconds: float, peak_rss_mb: float) -> tuple[str, str]:
+    return number_text(seconds, 1), number_text(peak_rss_mb, 0)
 
 
 def _asked(run: RunResults) -> list[tuple[str, str]]:
@@ -192,9 +190,9 @@ def charted(name: str, figure: go.Figure) -> dict[str, str]:
     }
 
 
-def _token_views(views: TokenViews | None, concept: Concept) -> list[dict[str, str]]:
+def _token_views(run: RunResults) -> list[dict[str, str]]:
     """The saved examples, drawn by the same code as ``token_view``; a pair's sides together."""
-    if views is None:
+    if (views := run.token_views) is None:
         return []
     grouped: dict[tuple[str, str], list[TokenExample]] = {}
     for example in views.examples:
@@ -203,7 +201,7 @@ def _token_views(views: TokenViews | None, concept: Concept) -> list[dict[str, s
         {
             "title": shortened(title, 300),
             "item": shortened(pair_id, 300),
-            "html": Markup(tokens_fragment(sides, views.layers, views.layer, concept)),
+            "html": Markup(tokens_fragment(sides, views.layers, views.layer, run.concept)),
         }
         for (title, pair_id), sides in grouped.items()
     ]
