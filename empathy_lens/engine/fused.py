@@ -40,12 +40,10 @@ def fused_blocks(
 ) -> Iterator[None]:
     """Fused arithmetic in a float32 HookedTransformer on a CPU; anything else computes as ever.
 
-    ``mask`` is True at the positions that hold a token: an MLP then computes these alone, and the
-    residual stream of padding means nothing.
-
-    ``blocked`` marks keys that a position must not attend to beside those that causality, the
-    sliding window and the attention mask hide: that holds in every attention layer of a
-    HookedTransformer, fused or not.
+    ``mask`` is True at tokens and False at padding: MLPs skip the padding, whose residual stream
+    is then of no use. ``blocked`` is True where a position must not attend to a key, on top of
+    what causality, the sliding window and the attention mask hide. It acts in every attention
+    layer of a HookedTransformer, fused or not.
     """
     cfg = model.cfg
     fits = can_resume(model) and cfg.dtype == torch.float32 and str(cfg.device or "cpu") == "cpu"

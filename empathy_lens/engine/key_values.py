@@ -28,10 +28,10 @@ POSITIONS_FIRST = "batch head pos d_head -> batch pos head d_head"
 class LayerKeyValues:
     """One layer's key-value cache during a pass: past keys and values, then those of the pass.
 
-    ``gather`` = (row, column) picks what each row of the pass goes on from: its past position ``p``
-    is ``keys[row, column[p]]``, so that many rows may share one past. Without it row ``i`` goes on
-    from the whole of past row ``i``. After the pass ``keys`` and ``values`` hold past and new
-    positions together, (batch, past + pos, head, d_head), unless ``keep`` is False.
+    Row ``i`` of the pass goes on from past row ``i``; with ``gather`` = (rows, columns) its past
+    position ``p`` is ``keys[rows[i], columns[i, p]]``, so that many rows may share one past.
+    After the pass ``keys`` and ``values`` hold past and new positions together, (batch, past +
+    pos, head, d_head), unless ``keep`` is False.
     """
 
     def __init__(

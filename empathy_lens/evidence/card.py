@@ -41,8 +41,8 @@ class Headline:
 
 @dataclass(frozen=True)
 class Nulls:
-    """What is seen without a concept: AUROCs of random directions on test, of shuffled labels on
-    train, and of each contrast's own direction on our test pairs."""
+    """AUROCs of what is not the concept: random directions on our test pairs, shuffled labels on
+    our train pairs, and each contrast's own direction on our test pairs."""
 
     random_directions: NullDistribution | None = None
     shuffled_labels: NullDistribution | None = None

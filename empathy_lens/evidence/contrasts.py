@@ -26,14 +26,11 @@ N_FLIPS = 1000
 class Contrast:
     """How our direction and another concept's bear on each other's pairs.
 
-    ``auroc``: our direction on the other concept's pairs, in [0, 1]; 0.5 = it does not see them;
-    ``p_holm``: p of that, two-sided, labels swapped within pairs, corrected for all contrast sets
-    tried (Holm 1979).
-    ``cosine``: of the other concept's own mean difference with ours at our layer, in [-1, 1];
-    ``cosine_p95``: what |cosine| reaches in 5% of draws when the other concept's sides are
-    shuffled within pairs. ``own_direction``: AUROC of the other concept's direction on *our*
-    test pairs, turned to fit the train pairs; scaling it to our norm would change no rank, so
-    this is the null of equal norm. ``gain``: our AUROC there minus its. None: no figure.
+    ``auroc`` is our direction's on the other concept's pairs, in [0, 1]; 0.5 = it does not see
+    them. ``p_holm`` is its two-sided p, labels swapped within pairs, corrected for all contrast
+    sets (Holm 1979). ``cosine`` and ``cosine_p95`` are as in :class:`ContrastCosine`.
+    ``own_direction`` is the AUROC of the other concept's direction on *our* test pairs, its sign
+    chosen on our train pairs; ``gain`` is our AUROC there minus that. None: no figure.
     """
 
     auroc: Estimate | None
@@ -111,8 +108,11 @@ def layer_cosines(directions: Mapping[int, Direction]) -> Float[Tensor, "layer l
 
 @dataclass(frozen=True)
 class ContrastCosine:
-    """Cosine with a contrast's own direction, in [-1, 1], and what its size reaches in 5% of
-    draws when the contrast's sides are shuffled within pairs: below that, it shows nothing."""
+    """Cosine of our direction with a contrast's mean difference at one layer, in [-1, 1].
+
+    ``shuffled_p95`` is the 95% quantile of its absolute value when the sides of the contrast's
+    pairs are swapped at random: a smaller cosine shows nothing.
+    """
 
     cosine: float
     shuffled_p95: float
@@ -120,8 +120,11 @@ class ContrastCosine:
 
 @dataclass(frozen=True)
 class Cosines:
-    """The content of ``cosines.json``: between layers ([layer][layer], in the order of
-    ``layers``), and to each contrast's own direction, one a layer, None where it has none."""
+    """The content of ``cosines.json``; rows and columns are in the order of ``layers``.
+
+    ``across_layers`` is (layer, layer); ``contrasts`` has one cosine a layer by contrast, None
+    where the contrast has no direction.
+    """
 
     layers: tuple[int, ...]
     across_layers: tuple[tuple[float, ...], ...]

@@ -66,9 +66,9 @@ DRAWS = Draws()
 
 @dataclass(frozen=True)
 class Attempts:
-    """Measures with ``draws``, and keeps for each part that the data cannot support the reason.
+    """Measures parts of a card; where the data cannot support one, gives None and notes why.
 
-    The methods give None where the scores that they need are None: what is missing was said then.
+    The methods also give None where the scores they need are None, whose reason is noted already.
     """
 
     draws: Draws = DRAWS
