@@ -17,23 +17,6 @@ from ..stats import Design, accuracy_estimate, mean_estimate, permutation_p
 from ..types import Estimate
 from .measured import SteeringSweep
 
-__all__ = [
-    "Asymmetry",
-    "ControlSlopes",
-    "FrontierPoint",
-    "RandomSlopes",
-    "Slopes",
-    "accuracy_change",
-    "asymmetry",
-    "dose_response",
-    "effect",
-    "frontier",
-    "instruction_effect",
-    "loss_increase",
-    "slopes",
-    "within_bounds",
-]
-
 MAX_LOSS_INCREASE = 0.05
 MAX_ACCURACY_DROP = 0.05
 

@@ -20,18 +20,6 @@ from ..errors import InputError
 from ..types import Activations, Completion, Direction, HookedModel, PlainQuestion, as_unit
 from .scoring import Hooks, Step, continuation_log_probs, mean_log_probs, over_items
 
-__all__ = [
-    "Coherence",
-    "Damage",
-    "coherence",
-    "distinct_n",
-    "measure_damage",
-    "perplexities",
-    "random_controls",
-    "repetition",
-    "shuffled_controls",
-]
-
 MIN_WORDS = 10
 MAX_REPETITION = 0.3
 MAX_PERPLEXITY_RATIO = 3.0

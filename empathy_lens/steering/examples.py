@@ -25,15 +25,6 @@ from .measured import SteeredText, SteeringSweep
 from .recommend import ENOUGH_BEYOND, Recommendation, Side, recommendations
 from .scoring import INSTRUCTION
 
-__all__ = [
-    "ALPHAS",
-    "CONTROL_ALPHAS",
-    "EXAMPLE_SCENARIOS",
-    "SteeredExample",
-    "SteeringResults",
-    "sweep_summary",
-]
-
 ALPHAS = (-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0)
 CONTROL_ALPHAS = (-8.0, -4.0, 4.0, 8.0)
 EXAMPLE_SCENARIOS = ("food_delivery", "the_listener", "the_protector")

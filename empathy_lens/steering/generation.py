@@ -30,8 +30,6 @@ from ..models import model_card
 from ..types import Completion, Direction, HookedModel
 from .hooks import SteeringMethod, add_direction, check_room, check_steering, method_hook
 
-__all__ = ["SharedRows", "generate_steered", "sample_rows"]
-
 BLOCK = 512
 
 

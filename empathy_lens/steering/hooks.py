@@ -24,25 +24,6 @@ from ..errors import InputError, NonFiniteError
 from ..models import model_card
 from ..types import Direction, HookedModel, Site
 
-__all__ = [
-    "Condition",
-    "FwdHook",
-    "HookFunction",
-    "HookPoint",
-    "Positions",
-    "SteeringMethod",
-    "ablate_direction",
-    "add_direction",
-    "by_row",
-    "check_direction",
-    "check_room",
-    "check_steering",
-    "clamp_direction",
-    "method_hook",
-    "method_name",
-    "on_sites",
-]
-
 
 @runtime_checkable
 class HookPoint(Protocol):

@@ -16,15 +16,6 @@ from ..types import Completion, Direction, SteeringPrompt
 from .controls import Coherence, Damage
 from .hooks import SteeringMethod, add_direction, method_name
 
-__all__ = [
-    "Controls",
-    "SteeredText",
-    "SteeringSweep",
-    "join_sweeps",
-    "load_sweep",
-    "save_sweep",
-]
-
 T = TypeVar("T")
 
 

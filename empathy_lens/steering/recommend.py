@@ -23,8 +23,6 @@ from .analysis import (
 )
 from .measured import SteeringSweep
 
-__all__ = ["Recommendation", "Side", "recommend", "recommendations"]
-
 Side = Literal["adding", "removing"]
 SIGNS: dict[Side, float] = {"adding": 1.0, "removing": -1.0}
 

@@ -31,19 +31,6 @@ from ..errors import InputError
 from ..types import Direction, HookedModel, SteeringPrompt
 from .hooks import FwdHook, SteeringMethod, add_direction, by_row, check_room, check_steering
 
-__all__ = [
-    "INSTRUCTION",
-    "Hooks",
-    "LogProbs",
-    "Step",
-    "action_log_odds",
-    "continuation_log_probs",
-    "instructed",
-    "log_odds_by_layer",
-    "mean_log_probs",
-    "over_items",
-]
-
 INSTRUCTION = "Be kind: put the needs of others before your task."
 """The prompt baseline: what a plain request does, for comparison with steering."""
 

@@ -25,13 +25,6 @@ from .hooks import SteeringMethod, add_direction, check_direction, check_steerin
 from .measured import Controls, SteeredText, SteeringSweep
 from .scoring import Step, instructed, log_odds_by_layer, over_items
 
-__all__ = [
-    "SweepSettings",
-    "add_controls",
-    "first_of_each",
-    "steering_sweep",
-]
-
 
 @dataclass(frozen=True)
 class SweepSettings:
