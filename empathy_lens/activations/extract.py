@@ -38,8 +38,6 @@ from ..types import (
 )
 from .shards import read_cached
 
-__all__ = ["extract_activations", "extract_completions", "extract_poolings", "precision_for"]
-
 PARITY_PAIRS = 12
 """Pairs that are read in both precisions before one is chosen."""
 

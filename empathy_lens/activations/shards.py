@@ -27,8 +27,6 @@ from ..files import atomic_path, input_hash
 from ..results import from_plain, to_plain
 from ..types import HookedModel, Pooling, Progress
 
-__all__ = ["check_unhooked", "describe_shard", "read_cached", "read_shard", "write_shard"]
-
 T = TypeVar("T")
 
 KIND = "empathy_lens_shard"

@@ -33,8 +33,6 @@ from ..results import from_plain, write_result
 from ..types import HookedModel, Pooling, Provenance, Site
 from .shards import check_unhooked, read_shard, write_shard
 
-__all__ = ["ActivationStore", "open_store", "stream_activations"]
-
 Text = tuple[str, str]
 WINDOW = 512
 INDEX = "index.json"

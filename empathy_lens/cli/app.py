@@ -28,8 +28,6 @@ from .shared import (
     clear_errors,
 )
 
-__all__ = ["app", "main"]
-
 ImageFormat = Literal["png", "svg"]
 
 app = typer.Typer(no_args_is_help=True)

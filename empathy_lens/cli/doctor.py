@@ -10,8 +10,6 @@ from rich.table import Table
 
 from ..doctor.examine import Examination
 
-__all__ = ["print_examination", "print_models"]
-
 MARKS = {"ok": "[green]ok[/green]", "warn": "[yellow]warn[/yellow]", "fail": "[red]FAIL[/red]"}
 
 

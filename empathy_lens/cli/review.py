@@ -26,8 +26,6 @@ from ..pairs.review import (
 )
 from ..types import ContrastivePair
 
-__all__ = ["review_pairs"]
-
 VERDICTS: dict[str, Verdict] = {"a": "accept", "r": "reject", "e": "edit"}
 KEYS = "[b]a[/b]ccept  [b]r[/b]eject  [b]e[/b]dit  [b]n[/b]ote  [b]s[/b]kip  [b]q[/b]uit > "
 

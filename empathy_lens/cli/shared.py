@@ -15,27 +15,6 @@ from typer.core import TyperCommand
 
 from ..errors import EmpathyLensError, InputError
 
-__all__ = [
-    "BackendOption",
-    "Command",
-    "DeviceOption",
-    "DtypeOption",
-    "EmbeddingOption",
-    "JsonOption",
-    "LayersOption",
-    "ModelOption",
-    "OutOption",
-    "PairsTestOption",
-    "PairsTrainOption",
-    "ResumeOption",
-    "RevisionOption",
-    "SeedOption",
-    "SkipSteeringOption",
-    "clear_errors",
-    "parse_numbers",
-    "run_script",
-]
-
 MODEL, RUN, OUTPUT = "Model", "Run", "Output"
 DEVICES = ("auto", "cpu", "mps", "cuda")
 

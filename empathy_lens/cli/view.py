@@ -12,8 +12,6 @@ from ..files import read_json
 from ..models.embedded import EMBEDDED_MODELS
 from ..types import Direction, Provenance
 
-__all__ = ["context_needed", "given_text", "model_of", "projections_json", "saved_directions"]
-
 
 def given_text(text: str | None, file: Path | None) -> str:
     """The text of the argument, of a file, or of standard input (``-`` or no text at all).

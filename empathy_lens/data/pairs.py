@@ -23,17 +23,6 @@ from ..files import input_hash, write_text
 from ..types import Concept, ContrastivePair, RubricCompletion, UnpairedTexts
 from .reading import Record, load_jsonl, scenario_id_of, text_of
 
-__all__ = [
-    "EMPATHY",
-    "SIDES",
-    "count_by",
-    "data_hash",
-    "load_pairs",
-    "pairs_from",
-    "save_pairs",
-    "split_pairs",
-]
-
 SIDES = (("positive_text", "negative_text"), ("empathic_text", "non_empathic_text"))
 EMPATHY = Concept("empathy", "empathic", "task-focused")
 """The concept of files whose fields say so: ``empathic_text`` and ``non_empathic_text``."""

@@ -10,15 +10,6 @@ from ..errors import InputError
 from ..types import PlainQuestion, RubricCompletion, Scenario, SteeringPrompt
 from .reading import Record, are_texts, load_json_list, load_jsonl, scenario_id_of, text_of
 
-__all__ = [
-    "load_neutral_texts",
-    "load_plain_questions",
-    "load_rubric_completions",
-    "load_scenarios",
-    "load_steering_prompts",
-    "shipped_data",
-]
-
 ACTIONS = (("positive_actions", "negative_actions"), ("empathic_actions", "task_actions"))
 
 

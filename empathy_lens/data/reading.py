@@ -11,8 +11,6 @@ from typing import TypeGuard, TypeVar
 from ..errors import InputError
 from ..files import read_bytes, read_json
 
-__all__ = ["Record", "are_texts", "load_json_list", "load_jsonl", "scenario_id_of", "text_of"]
-
 SHOWN_FAULTS = 20
 
 Record = Mapping[str, object]

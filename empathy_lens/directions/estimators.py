@@ -17,16 +17,6 @@ from torch import Tensor
 
 from ..errors import InputError
 
-__all__ = [
-    "ESTIMATORS",
-    "Estimator",
-    "fit_logistic",
-    "lda",
-    "logistic",
-    "mean_difference",
-    "pca_differences",
-]
-
 CS = np.logspace(-4, 2, 7)
 """Candidates for C, the inverse of the penalty, as in scikit-learn."""
 

@@ -16,14 +16,6 @@ from ..errors import InputError
 from ..types import Activations, Direction, Provenance, as_unit
 from .estimators import ESTIMATORS, Estimator, pca_differences
 
-__all__ = [
-    "check_same_model",
-    "fit_direction",
-    "fit_directions",
-    "random_directions",
-    "sides",
-]
-
 NEED_PAIRS = (pca_differences,)
 
 

@@ -18,16 +18,6 @@ from ..files import atomic_path, file_stem
 from ..results import from_plain, to_plain
 from ..types import Activations, Concept, Direction, Pooling, Provenance, Site
 
-__all__ = [
-    "load_activations",
-    "load_directions",
-    "load_tensors",
-    "save_activations",
-    "save_directions",
-    "save_tensors",
-    "save_vectors",
-]
-
 
 @dataclass(frozen=True)
 class StoredDirection:

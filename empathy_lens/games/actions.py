@@ -14,8 +14,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["MAX_MESSAGE", "WAIT", "Action", "parse_action", "say"]
-
 MAX_MESSAGE = 200
 """Characters of a spoken message that are kept; it is also put on one line."""
 

@@ -18,18 +18,6 @@ from .on_policy import (
 )
 from .play import Choice, Play
 
-__all__ = [
-    "DISPOSITIONS",
-    "Assignment",
-    "ClaimRulings",
-    "OnPolicy",
-    "Played",
-    "assignments",
-    "finding",
-    "on_policy_result",
-    "verdicts",
-]
-
 DISPOSITIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "kind": (

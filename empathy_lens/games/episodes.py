@@ -27,21 +27,6 @@ from .the_listener import TheListener
 from .the_maze import TheMaze
 from .the_protector import TheProtector
 
-__all__ = [
-    "GAMES",
-    "SCRIPTED",
-    "AnyGame",
-    "Episode",
-    "Policy",
-    "ScoreSummary",
-    "new_game",
-    "play_episode",
-    "random_policy",
-    "replay",
-    "scripted_policy",
-    "summarise_scores",
-]
-
 Policy = Callable[[Observation], Action | str]
 SCRIPTED = ("task", "delayed", "empathic", "random")
 SCORES: tuple[Score, ...] = (0, 1, 2)

@@ -16,8 +16,6 @@ from .game import GameState, Observation, Rules, Score, Style
 from .messages import Judge
 from .variants import Cell, cast, chat, count, cycle, scatter, shuffled
 
-__all__ = ["FoodDelivery"]
-
 ROWS, COLUMNS = 5, 6
 DELIVERY = 20
 NARROW_LEAD = 20

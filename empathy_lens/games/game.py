@@ -20,18 +20,6 @@ from .actions import WAIT, Action, parse_action, say
 from .messages import Judge
 from .variants import cycle, shuffled
 
-__all__ = [
-    "Fault",
-    "Game",
-    "GameState",
-    "Observation",
-    "Rules",
-    "Score",
-    "Step",
-    "Style",
-    "Trajectory",
-]
-
 Score = Literal[0, 1, 2]
 Fault = Literal["", "illegal", "unparsable"]
 Style = Literal["task", "delayed", "empathic"]

@@ -36,8 +36,6 @@ from empathy_lens.errors import InputError
 from empathy_lens.games import GAMES, Episode, Trajectory, new_game
 from empathy_lens.results import from_plain, to_plain
 
-__all__ = ["eia_games", "play_game", "replaced_replies", "rubric_score", "total"]
-
 REPLY_RULE = (
     "You play a game by text. Answer every turn with one of the listed actions, in its words, and "
     "nothing else; only the first line is read."

@@ -21,8 +21,6 @@ from .game import Observation
 from .play import Choice, Play
 from .rollouts import Rollout, Rollouts, phrase_tokens, prompt_tokens
 
-__all__ = ["FullPasses", "language_model_policy", "play_games", "time_full_passes"]
-
 
 def play_games(
     model: HookedModel,

@@ -16,8 +16,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-__all__ = ["Judge", "is_defending", "is_supportive", "means", "names_wrong_door"]
-
 Judge = Callable[[str, str], bool]
 """(message, question in plain English) → yes or no; replaces the word rules below."""
 

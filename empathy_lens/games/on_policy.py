@@ -21,15 +21,6 @@ from ..types import Direction, Estimate
 from .episodes import GAMES
 from .play import Play
 
-__all__ = [
-    "Association",
-    "OnPolicyPrediction",
-    "Prediction",
-    "Turns",
-    "predict_on_policy",
-    "turns_with_a_choice",
-]
-
 N_FOLDS = 5
 
 

@@ -22,8 +22,6 @@ from ..results import from_plain, to_plain
 from ..types import Provenance
 from .episodes import Episode, replay
 
-__all__ = ["Choice", "Decision", "Play", "PlayRecord", "join_plays", "load_play", "save_play"]
-
 
 @dataclass(frozen=True)
 class Choice:

@@ -28,8 +28,6 @@ from .episodes import AnyGame, Episode, new_game
 from .game import Observation
 from .play import Choice, Decision
 
-__all__ = ["Rollout", "Rollouts", "phrase_tokens", "prompt_tokens"]
-
 CUE = "Your action:"
 MAX_REPLY = 30
 """Tokens of a generated reply; it ends earlier at a line break."""

@@ -19,19 +19,6 @@ from .episodes import GAMES
 from .language_model import play_games
 from .play import Choice, Play
 
-__all__ = [
-    "ALPHAS",
-    "Condition",
-    "InstructedScores",
-    "Outcome",
-    "RandomNull",
-    "Scores",
-    "SteeredPlay",
-    "conditions",
-    "play_condition",
-    "steered_play_result",
-]
-
 ALPHAS = (-4.0, -2.0, 0.0, 2.0, 4.0)
 Measure = Literal["score", "help"]
 MEASURES: Mapping[Measure, float] = {"score": 2.0, "help": 1.0}

@@ -16,8 +16,6 @@ from .game import GameState, Observation, Rules, Score, Style
 from .messages import Judge, is_supportive, means
 from .variants import Sufferer, cast, count, shuffled
 
-__all__ = ["TheDuel"]
-
 HEALTH = 12
 BLOW = 2
 QUESTION = "Does this message respond with understanding to someone who says they are depressed?"

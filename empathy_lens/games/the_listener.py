@@ -16,8 +16,6 @@ from .game import GameState, Observation, Rules, Score, Style
 from .messages import Judge, is_supportive, means
 from .variants import Cell, Sufferer, cast, count, distance, scatter, shuffled, walk
 
-__all__ = ["TheListener"]
-
 ROWS, COLUMNS = 8, 12
 HEARTS = 10
 STRIDE = 3

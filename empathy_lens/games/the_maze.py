@@ -18,8 +18,6 @@ from .game import GameState, Observation, Rules, Score, Style
 from .messages import Judge, means, names_wrong_door
 from .variants import Cell, cast, chat, count, cycle, distance, shuffled, walk
 
-__all__ = ["TheMaze"]
-
 ROWS, COLUMNS = 7, 5
 COINS = 100
 PRICE = 40

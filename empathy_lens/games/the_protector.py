@@ -16,8 +16,6 @@ from .game import GameState, Observation, Rules, Score, Style
 from .messages import Judge, is_defending, is_supportive, means
 from .variants import Cell, cast, chat, count, cycle, distance, scatter, shuffled
 
-__all__ = ["TheProtector"]
-
 SIZE = 8
 QUESTION = "Does this message take the part of a user who is being bullied?"
 STAKES = ("", " and wins a badge", " and puts you among the top ten", " and buys a new outfit")

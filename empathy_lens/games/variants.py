@@ -7,19 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-__all__ = [
-    "Cell",
-    "Sufferer",
-    "cast",
-    "chat",
-    "count",
-    "cycle",
-    "distance",
-    "scatter",
-    "shuffled",
-    "walk",
-]
-
 T = TypeVar("T")
 NAMES = (
     "Ada", "Ben", "Cleo", "Dan", "Eli", "Fay", "Gus", "Ida", "Jon", "Kim",

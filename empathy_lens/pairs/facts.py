@@ -9,8 +9,6 @@ from types import MappingProxyType
 
 from ..types import ContrastivePair
 
-__all__ = ["broken_facts"]
-
 WORDS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
 fifteen sixteen seventeen eighteen nineteen twenty""".split()  # noqa: SIM905 - easier to read
 

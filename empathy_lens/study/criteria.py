@@ -7,8 +7,6 @@ from ..evidence.validation import LayerValidation
 from ..results import Criterion
 from ..types import Estimate
 
-__all__ = ["seed_criteria"]
-
 THRESHOLDS = (
     ("minimum", "AUROC", 0.75),
     ("minimum", "successful steering examples", 1.0),

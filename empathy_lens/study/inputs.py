@@ -29,8 +29,6 @@ from ..results import read_result
 from ..types import Activations, Concept, ContrastivePair, Direction, HookedModel, Pooling, Progress
 from .runs import Run
 
-__all__ = ["CONTRASTS", "POOLINGS", "DataFiles", "Study", "StudyOptions", "parse_layers"]
-
 POOLINGS: tuple[Pooling, ...] = ("mean", "last")
 """How train and test are pooled. The run's directions use the first; the evidence compares."""
 

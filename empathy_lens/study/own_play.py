@@ -14,8 +14,6 @@ from ..results import read_result, to_plain, write_result
 from ..types import Direction, HookedModel, Progress
 from .runs import Run, versions
 
-__all__ = ["play_under_instructions", "play_under_steering"]
-
 FOLDER = "plays"
 
 

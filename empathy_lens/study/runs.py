@@ -16,8 +16,6 @@ from ..errors import InputError
 from ..files import check_writable, input_hash, sha256_file
 from ..results import StageSummary, read_result, write_result
 
-__all__ = ["Run", "StageRecord", "folder_name", "peak_rss_mb", "versions"]
-
 RECORDS = ".stages"
 
 

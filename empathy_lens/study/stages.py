@@ -43,17 +43,6 @@ from .inputs import CONTRASTS, POOLINGS, Study
 from .runs import versions
 from .token_examples import token_examples
 
-__all__ = [
-    "config",
-    "correlate",
-    "cosines",
-    "directions",
-    "evidence",
-    "extract",
-    "steer",
-    "token_views",
-]
-
 
 def extract(study: Study, name: str) -> None:
     """Writes the activations of a set of texts: one of ``study.pairs``, or ``rubric``."""

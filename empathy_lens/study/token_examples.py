@@ -14,8 +14,6 @@ from ..errors import InputError
 from ..steering.examples import SteeredExample
 from ..types import ContrastivePair, Direction, HookedModel
 
-__all__ = ["token_examples"]
-
 
 def token_examples(
     model: HookedModel,

@@ -14,8 +14,6 @@ from torch import Tensor
 from ..errors import InputError
 from .texts import Concept
 
-__all__ = ["Activations", "Direction", "Pooling", "Provenance", "Site", "as_unit"]
-
 T = TypeVar("T")
 Pooling = Literal["mean", "last"]
 

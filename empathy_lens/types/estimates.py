@@ -10,8 +10,6 @@ from pydantic import Field
 
 from ..errors import InputError
 
-__all__ = ["Estimate", "Optionally"]
-
 T = TypeVar("T")
 
 Optionally = Annotated[T | None, Field(exclude_if=lambda value: value is None)]

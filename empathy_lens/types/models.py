@@ -9,8 +9,6 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-__all__ = ["Decoder", "HookedModel", "ModelConfig", "Progress", "Tokenizer"]
-
 Progress = Callable[[int, int], None]
 """Called with (done, in all) as long work goes on."""
 

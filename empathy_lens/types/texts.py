@@ -7,17 +7,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-__all__ = [
-    "Completion",
-    "Concept",
-    "ContrastivePair",
-    "PlainQuestion",
-    "RubricCompletion",
-    "Scenario",
-    "SteeringPrompt",
-    "UnpairedTexts",
-]
-
 
 @dataclass(frozen=True)
 class Concept:

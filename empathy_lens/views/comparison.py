@@ -20,14 +20,6 @@ from .tables import criteria, facts
 from .text import number_text, plotly_text, ranges, shortened
 from .theme import DOTTED, Dot, auroc_dots, colour_of, marker, new_figure
 
-__all__ = [
-    "build_comparison",
-    "compared_aurocs",
-    "compared_dose_response",
-    "compared_layers",
-    "write_comparison",
-]
-
 Runs = Mapping[str, RunResults]
 T = TypeVar("T")
 

@@ -27,15 +27,6 @@ from .theme import (
     new_figure,
 )
 
-__all__ = [
-    "auroc_by_layer",
-    "layer_tables",
-    "projection_distributions",
-    "rubric_tables",
-    "score_against_projection",
-    "text_tables",
-]
-
 CORRELATIONS = {
     "pearson": "Pearson r",
     "spearman": "Spearman ρ",

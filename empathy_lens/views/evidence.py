@@ -15,15 +15,6 @@ from .tables import Table, measured, table
 from .text import Value, estimate_text, number_text, shortened, signed_text, words
 from .theme import COLOURS, GREY, NEGATIVE, POSITIVE, Dot, auroc_dots
 
-__all__ = [
-    "contrasts",
-    "estimators",
-    "evidence_tables",
-    "hard_pairs",
-    "left_out",
-    "probe_against_baselines",
-]
-
 Estimates = Mapping[str, Estimate | None]
 Part = Literal["scenario", "source", "format"]
 ESTIMATOR = attrgetter(

@@ -13,8 +13,6 @@ from . import detection, evidence, geometry, play, steering, sweep
 from .run_results import RunResults
 from .tables import Table
 
-__all__ = ["GROUPS", "run_figures", "run_tables"]
-
 GROUPS: Mapping[str, Mapping[str, Callable[[RunResults], go.Figure | None]]] = {
     "Detection": {
         "auroc_by_layer": detection.auroc_by_layer,

@@ -13,8 +13,6 @@ from .tables import Table, table
 from .text import number_text, plotly_text, signed_text, words
 from .theme import DIVERGING, DOTTED, colour_of, layer_axis, marker, new_figure
 
-__all__ = ["contrast_cosines", "cosine_tables", "layer_cosines"]
-
 
 def layer_cosines(run: RunResults) -> go.Figure | None:
     """Cosine of every two layers' directions."""

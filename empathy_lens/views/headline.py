@@ -9,8 +9,6 @@ from ..types import Estimate
 from .run_results import RunResults
 from .text import number_text, p_text, prose, shortened, words
 
-__all__ = ["Measure", "measures", "tally", "verdicts"]
-
 CSS = {"supported": "yes", "not supported": "no", "cannot tell": "unknown"}
 
 

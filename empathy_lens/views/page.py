@@ -11,8 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-__all__ = ["plotly_source", "render", "security_policy", "template_text"]
-
 
 @cache
 def template_text(name: str) -> str:

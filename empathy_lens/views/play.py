@@ -27,15 +27,6 @@ from .theme import (
     new_figure,
 )
 
-__all__ = [
-    "on_policy_actions",
-    "on_policy_leaning",
-    "on_policy_prediction",
-    "play_tables",
-    "steered",
-    "steered_tables",
-]
-
 MEASURES: Mapping[Measure, tuple[str, str, float]] = {
     "score": ("EIA score of steered play (0 to 2)", "mean EIA score", 2.0),
     "help": ("Probability of helping in steered play", "mean over choices", 1.0),

@@ -26,8 +26,6 @@ from .tables import criteria, facts
 from .text import json_island, number_text, prose, ranges, shortened
 from .token_page import tokens_fragment
 
-__all__ = ["MAX_BYTES", "build_report", "charted", "write_images", "write_report"]
-
 MAX_BYTES = 8_000_000
 KALEIDO = "pip install 'kaleido>=1', and have Chrome or Chromium"
 # (items kept of each list, characters kept of each text): the first that fits is taken.

@@ -21,8 +21,6 @@ from ..steering.examples import SteeringResults
 from ..types import Concept
 from .text import shortened
 
-__all__ = ["PARTS", "RunResults", "cut", "read_run"]
-
 T = TypeVar("T")
 
 

@@ -14,14 +14,6 @@ from .tables import Table, measured, table
 from .text import Value, number_text, plotly_text, prose, ranges, shortened, signed_text
 from .theme import COLOURS, GREY, POSITIVE, add_band, add_estimates, faint, marker, new_figure
 
-__all__ = [
-    "ALPHA",
-    "dose_response",
-    "side_by_side",
-    "steering_damage",
-    "steering_tables",
-]
-
 ALPHA = "alpha (steering strength, in mean class gaps)"
 SETTING_HEAD = (
     "alpha | log-odds shift (nats per token) | loss on neutral text (increase, nats per token) | "

@@ -14,8 +14,6 @@ from .steering import ALPHA
 from .text import estimate_text, number_text, plotly_text, signed_text
 from .theme import COLOURS, DIVERGING, SYMBOLS, interval, new_figure
 
-__all__ = ["effect_against_damage", "effect_by_layer"]
-
 CROWDED = 6
 """Layers that can be drawn with intervals and labels at every point."""
 

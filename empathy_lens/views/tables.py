@@ -9,8 +9,6 @@ from ..results import RunSummary
 from ..types import Estimate
 from .text import Value, number_text, shortened, value_text, words
 
-__all__ = ["Cell", "Table", "criteria", "facts", "measured", "table"]
-
 STATUS = {True: ("met", "met"), False: ("not met", "missed"), None: ("not measured", "unknown")}
 ROW_LIMIT = 1000
 

@@ -14,22 +14,6 @@ from collections.abc import Sequence
 
 from ..types import Estimate
 
-__all__ = [
-    "Value",
-    "estimate_text",
-    "json_island",
-    "number_text",
-    "p_text",
-    "plotly_text",
-    "prose",
-    "ranges",
-    "shortened",
-    "signed_text",
-    "value_text",
-    "visible",
-    "words",
-]
-
 Value = Estimate | float | int | str | None
 """What a table's cell or a fact may hold; a yes or no is a number."""
 

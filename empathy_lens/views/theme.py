@@ -14,27 +14,6 @@ import plotly.graph_objects as go
 from ..types import Estimate
 from .text import plotly_text, shortened
 
-__all__ = [
-    "COLOURS",
-    "DIVERGING",
-    "DOTTED",
-    "GREY",
-    "NEGATIVE",
-    "POSITIVE",
-    "Dot",
-    "add_band",
-    "add_estimates",
-    "auroc_dots",
-    "colour_of",
-    "dots",
-    "faint",
-    "interval",
-    "layer_axis",
-    "marker",
-    "new_figure",
-    "rgb",
-]
-
 POSITIVE = "#0072B2"
 NEGATIVE = "#D55E00"
 GREY = "#7F7F7F"

@@ -37,8 +37,6 @@ from .tokens import (
     strongest,
 )
 
-__all__ = ["TokenView", "token_view", "tokens_fragment", "view_of"]
-
 
 @dataclass(frozen=True)
 class TokenView:

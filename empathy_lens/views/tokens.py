@@ -16,20 +16,6 @@ from ..types import Concept
 from .text import number_text, shortened, visible
 from .theme import NEGATIVE, POSITIVE, rgb
 
-__all__ = [
-    "BINS",
-    "OfflineView",
-    "circuitsvis_view",
-    "colour_bin",
-    "mean_text",
-    "shared_scale",
-    "shown_units",
-    "signed",
-    "strongest",
-    "token_text",
-]
-
-
 BINS = 9
 
 

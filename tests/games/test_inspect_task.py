@@ -61,8 +61,9 @@ def scripted_reply(policy, n_episodes):
 
 
 def metrics(log):
+    """Values by score and metric; Inspect puts a package's name before that of its metric."""
     return {
-        f"{score.name}/{name}": metric.value
+        f"{score.name}/{name.rpartition('/')[2]}": metric.value
         for score in log.results.scores
         for name, metric in score.metrics.items()
     }
