@@ -20,7 +20,12 @@ from rich.table import Table
 from .results import RunSummary
 from .types import Progress as ProgressCallback
 
-__all__ = ["RunConsole", "criteria_table", "progress_bars"]
+__all__ = ["RunConsole", "criteria_table", "printable", "progress_bars"]
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may show it: what would steer the terminal is shown as a mark."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 @dataclass

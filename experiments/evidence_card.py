@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from empathy_lens.cli.shared import (
+    AllowOverlapOption,
     DeviceOption,
     DtypeOption,
     LayersOption,
@@ -40,6 +41,7 @@ def main(
     pairs_test: Annotated[
         Path, typer.Option(metavar="FILE", help="pairs to test on", show_default="shipped")
     ] = (PAIRS / "test_pairs.jsonl"),
+    allow_overlap: AllowOverlapOption = False,
     layers: LayersOption = "all",
     n_ablated: Annotated[int, typer.Option(metavar="N", help="words to mask, both sides")] = 50,
     embedding: Annotated[
@@ -60,9 +62,11 @@ def main(
         from empathy_lens.models import load_model
         from empathy_lens.results import write_result
         from empathy_lens.study import parse_layers
+        from empathy_lens.study.inputs import check_split
 
         wanted = parse_layers(layers)
         train_pairs, test_pairs = load_pairs(pairs_train), load_pairs(pairs_test)
+        check_split(train_pairs, test_pairs, allow_overlap=allow_overlap)
         hard_pairs = load_pairs(DATA / "hard_pairs" / "hard_pairs.jsonl")
         masked = ablate_words(train_pairs, test_pairs, n_ablated)
         sets = {p.stem: load_pairs(p) for p in sorted((DATA / "contrast_sets").glob("*.jsonl"))}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from empathy_lens.cli.shared import (
+    AllowOverlapOption,
     BackendOption,
     DeviceOption,
     DtypeOption,
@@ -45,6 +46,7 @@ def main(
     revision: RevisionOption = None,
     pairs_train: PairsTrainOption = None,
     pairs_test: PairsTestOption = None,
+    allow_overlap: AllowOverlapOption = False,
     layers: LayersOption = "all",
     out: OutOption = None,
     seed: SeedOption = 0,
@@ -114,6 +116,7 @@ def main(
             seed=seed,
             skip_steering=skip_steering,
             embedding=embedding,
+            allow_overlap=allow_overlap,
             command=shlex.join(["python", *sys.argv]),
         )
         study_into(out or ROOT / "results" / folder_name(model), options, resume=resume)

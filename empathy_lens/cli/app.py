@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from .shared import (
+    AllowOverlapOption,
     BackendOption,
     Command,
     DeviceOption,
@@ -115,6 +116,31 @@ def doctor(
 
 
 @app.command(cls=Command)
+def check(
+    train: Annotated[Path, typer.Argument(help="pairs (JSONL)")],
+    test: Annotated[Path | None, typer.Argument(help="pairs to test on (JSONL)")] = None,
+    json: JsonOption = False,
+) -> None:
+    """What do train and test share, and what gives the label away without the concept?
+
+    Exit code 1 where ids, situations, prompts or texts stand in both files.
+    """
+    with clear_errors("Run it again: nothing is kept."):
+        from rich.console import Console
+
+        from ..results import to_plain
+        from .check import check_files, print_checked
+
+        checked = check_files(train, test)
+        if json:
+            typer.echo(dumps(to_plain(checked), indent=2))
+        else:
+            print_checked(checked, Console(highlight=False, soft_wrap=True))
+        if checked.leaks:
+            raise typer.Exit(1)
+
+
+@app.command(cls=Command)
 def study(
     model: ModelOption = "embedded",
     backend: BackendOption = "auto",
@@ -123,6 +149,7 @@ def study(
     revision: RevisionOption = None,
     pairs_train: PairsTrainOption = None,
     pairs_test: PairsTestOption = None,
+    allow_overlap: AllowOverlapOption = False,
     layers: LayersOption = "all",
     embedding: EmbeddingOption = "none",
     skip_steering: SkipSteeringOption = False,
@@ -147,6 +174,7 @@ def study(
             seed=seed,
             skip_steering=skip_steering,
             embedding=embedding,
+            allow_overlap=allow_overlap,
             command=shlex.join(["empathy-lens", *sys.argv[1:]]),
         )
         study_into(out or Path("results", folder_name(model)), options, resume=resume)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from ..console import printable
 from ..data import load_pairs
 from ..errors import InputError
 from ..pairs.review import (
@@ -93,8 +94,9 @@ def _show(console: Console, pair: ContrastivePair, place: str) -> None:
 
 def _panel(text: str, title: str, colour: str) -> Panel:
     """A text in a frame; what would steer the terminal is shown as a mark."""
-    safe = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return Panel(escape(safe), title=escape(title), title_align="left", border_style=colour)
+    return Panel(
+        escape(printable(text)), title=escape(title), title_align="left", border_style=colour
+    )
 
 
 def _summarise(console: Console, path: Path) -> None:

@@ -64,6 +64,10 @@ PairsTestOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="pairs to test on (JSONL)", rich_help_panel="Data"),
 ]
+AllowOverlapOption = Annotated[
+    bool,
+    typer.Option("--allow-overlap", help="test on what train has too", rich_help_panel="Data"),
+]
 EmbeddingOption = Annotated[
     str,
     typer.Option(metavar="NAME", help="sentence embedding: none or minilm", rich_help_panel=RUN),

@@ -8,6 +8,7 @@ bad file is refused with every bad line and field at once.
 >>> train, validation = split_pairs(pairs, n_test=20, seed=0)
 """
 
+from .overlap import Overlap, find_overlaps, find_repeats, near_duplicates, normalised
 from .pairs import (
     EMPATHY,
     SIDES,
@@ -30,14 +31,19 @@ from .prompts import (
 __all__ = [
     "EMPATHY",
     "SIDES",
+    "Overlap",
     "count_by",
     "data_hash",
+    "find_overlaps",
+    "find_repeats",
     "load_neutral_texts",
     "load_pairs",
     "load_plain_questions",
     "load_rubric_completions",
     "load_scenarios",
     "load_steering_prompts",
+    "near_duplicates",
+    "normalised",
     "pairs_from",
     "save_pairs",
     "shipped_data",

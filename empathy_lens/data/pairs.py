@@ -21,6 +21,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import input_hash, write_text
 from ..types import Concept, ContrastivePair, RubricCompletion, UnpairedTexts
+from .overlap import normalised
 from .reading import Record, load_jsonl, scenario_id_of, text_of
 
 SIDES = (("positive_text", "negative_text"), ("empathic_text", "non_empathic_text"))
@@ -200,7 +201,7 @@ def _pair(record: Record, known: tuple[str, ...] | None) -> ContrastivePair:
     positive_name, negative_name = next((s for s in SIDES if set(s) & set(record)), SIDES[0])
     concept = _concept(record, EMPATHY if positive_name == "empathic_text" else Concept())
     positive, negative = text_of(record, positive_name), text_of(record, negative_name)
-    if positive.strip() == negative.strip():
+    if normalised(positive) == normalised(negative):
         raise InputError(f"{positive_name} and {negative_name} are the same text")
     tags = record.get("tags") or []
     if not (isinstance(tags, list) and all(isinstance(t, str) for t in tags)):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
+from ..data import Overlap
 from ..types import Estimate
 from .contrasts import Contrast
 from .measure import Figures
@@ -49,13 +50,17 @@ class Nulls:
     other_contrasts: Figures = field(default_factory=dict)
 
 
+Overlaps = Annotated[tuple[Overlap, ...], Field(exclude_if=lambda overlaps: not overlaps)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What :func:`evidence_card` measured: the content of ``evidence.json``.
 
     AUROCs lie in [0, 1], 0.5 = chance. A figure is None where the data cannot support it; then
     ``not_computed`` says why. ``probe`` is the direction's AUROC on the test pairs, which no
-    choice has seen. ``delta_vs_baselines`` are probe minus each baseline on the same items; the
+    choice has seen. ``overlaps`` is what train and test share; where they share anything, no claim
+    on test is supported. ``delta_vs_baselines`` are probe minus each baseline on its items; the
     headline ``delta_vs_best_baseline`` is the one against the baseline with the highest test
     AUROC, a choice that can only be to the probe's disadvantage. ``leave_one_..._out`` are AUROCs
     on each part of train by a direction that never saw it, with their mean within parts.
@@ -70,6 +75,7 @@ class Evidence:
     pooling: str
     n_train_pairs: int
     n_test_pairs: int
+    overlaps: Overlaps = ()
     probe: Estimate | None = None
     baselines: Figures = field(default_factory=dict)
     delta_vs_best_baseline: Estimate | None = None

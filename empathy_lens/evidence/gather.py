@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..data import find_overlaps
 from ..directions import ESTIMATORS, Estimator, check_same_model
 from ..types import Activations, Direction
 from .baselines import LENGTH, Embed, word_baselines
@@ -60,6 +61,7 @@ def evidence_card(
         pooling=data.train.pooling,
         n_train_pairs=len(data.train_pairs),
         n_test_pairs=len(data.test_pairs),
+        overlaps=find_overlaps(data.train_pairs, data.test_pairs),
         baselines={**dict.fromkeys(readers), **attempt.aurocs("baselines", words, data.test)},
         rubric=behaviour.rubric,
         rubric_partial=behaviour.rubric_partial,

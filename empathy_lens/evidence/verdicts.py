@@ -53,11 +53,20 @@ def judge_claims(evidence: Evidence) -> tuple[Verdict, ...]:
     """A verdict for every claim, in a fixed order; contrast sets beyond the five come last."""
     names = [*CONTRAST_CLAIMS, *(n for n in evidence.contrasts if n not in CONTRAST_CLAIMS)]
     return (
-        *(rule(evidence) for rule in RULES),
+        *(_unless_leaked(rule(evidence), evidence) for rule in RULES),
         *(_is_not(evidence, name) for name in names),
         _predicts_behaviour(evidence),
         _moves_behaviour(evidence),
     )
+
+
+def _unless_leaked(verdict: Verdict, e: Evidence) -> Verdict:
+    """Nothing on test supports a claim where train and test share pairs, or nearly so."""
+    if not e.overlaps or verdict.verdict != "supported":
+        return verdict
+    shared = len({o.second for o in e.overlaps})
+    because = f"{shared} of {e.n_test_pairs} test pairs overlap with train ({e.overlaps[0]}, …)"
+    return Verdict(verdict.claim, "cannot tell", f"{because}; without that: {verdict.because}")
 
 
 def _separates(e: Evidence) -> Verdict:

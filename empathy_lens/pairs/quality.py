@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
+from ..data import near_duplicates
 from ..errors import InputError
 from ..evidence.baselines import naive_bayes, telling_words, text_labels
 from ..stats import auroc
@@ -31,8 +31,6 @@ MAX_OVERLAP = 0.1
 """Jaccard index of word 5-grams from which two texts count as one."""
 MIN_ENGLISH = 0.25
 """Share of a pair's words that are common English ones; the shipped pairs have 0.27 and more."""
-GRAM = 5
-"""Words of the runs by which texts are compared."""
 N_FOLDS = 10
 MIN_BATCH = 20
 
@@ -168,30 +166,6 @@ def _repetitions(
         )
         for later, (earlier, index) in first.items()
     ]
-
-
-def near_duplicates(
-    texts: Sequence[str], items: Sequence[Hashable], threshold: float
-) -> list[tuple[int, int, float]]:
-    """Pairs of texts of different items whose word 5-grams have a Jaccard index of ``threshold``+.
-
-    Gives ``(i, j, index)`` with ``i < j``, in order. Only texts that share a 5-gram are compared,
-    so that the time grows with the texts and not with their square.
-    """
-    grams: list[set[tuple[str, ...]]] = []
-    holders: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number, text in enumerate(texts):
-        words = re.findall(r"\w+(?:'\w+)*", text.lower())
-        grams.append({tuple(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1)})
-        for gram in grams[number]:
-            holders[gram].append(number)
-    shared = Counter(pair for numbers in holders.values() for pair in combinations(numbers, 2))
-    alike = []
-    for (a, b), n in sorted(shared.items()):
-        index = n / len(grams[a] | grams[b])
-        if items[a] != items[b] and index >= threshold:
-            alike.append((a, b, index))
-    return alike
 
 
 def _enough(pairs: Sequence[ContrastivePair]) -> bool:

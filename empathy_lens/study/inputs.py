@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..data import (
+    find_overlaps,
     load_neutral_texts,
     load_pairs,
     load_plain_questions,
@@ -22,6 +23,7 @@ from ..directions import ESTIMATORS
 from ..directions.store import load_activations, load_directions
 from ..errors import DegenerateDataError, InputError
 from ..evidence.baselines import ablate_words, load_embedding
+from ..evidence.measure import MIN_SITUATIONS
 from ..evidence.validation import ValidationResult
 from ..files import read_json
 from ..models import Backend, load_model
@@ -32,6 +34,8 @@ from .runs import Run
 POOLINGS: tuple[Pooling, ...] = ("mean", "last")
 """How train and test are pooled. The run's directions use the first; the evidence compares."""
 
+SHOWN = 5
+"""Overlaps named in a message."""
 CONTRASTS = ("sentiment", "politeness", "verbosity", "refusal", "task_focus")
 
 
@@ -107,6 +111,7 @@ class StudyOptions:
     ``n_controls`` the random directions that are steered beside the real one; ``n_masked`` the
     telling words that are masked in the test pairs once more read; ``embedding`` names the
     sentence embedding that joins the word baselines ("none" or one of ``EMBEDDINGS``).
+    ``allow_overlap`` takes test pairs that train has as well; no claim on them is then supported.
     """
 
     files: DataFiles
@@ -123,6 +128,7 @@ class StudyOptions:
     n_controls: int = 20
     n_masked: int = 50
     embedding: str = "none"
+    allow_overlap: bool = False
     estimators: tuple[str, ...] = tuple(ESTIMATORS)
     command: str = ""
 
@@ -135,6 +141,35 @@ def one_concept(train: Sequence[ContrastivePair], test: Sequence[ContrastivePair
             f"expected train and test pairs of one concept, got {ours.name!r} and {theirs.name!r}"
         )
     return ours
+
+
+def check_split(
+    train: Sequence[ContrastivePair],
+    test: Sequence[ContrastivePair],
+    *,
+    allow_overlap: bool = False,
+) -> None:
+    """What a study needs of its pairs, checked before a model is loaded.
+
+    Raises InputError where either holds too few situations for intervals, or where train and test
+    share ids, situations, prompts or texts and ``allow_overlap`` is not set.
+    """
+    for name, pairs in (("train", train), ("test", test)):
+        n = len({pair.group for pair in pairs})
+        if n < MIN_SITUATIONS:
+            raise InputError(
+                f"{name} pairs: expected at least {MIN_SITUATIONS} situations, got {n}; an "
+                "interval over fewer says nothing"
+            )
+    shared = [overlap for overlap in find_overlaps(train, test) if overlap.exact]
+    if shared and not allow_overlap:
+        listed = "".join(f"\n  {overlap}" for overlap in shared[:SHOWN])
+        more = f"\n  … and {len(shared) - SHOWN} more" if len(shared) > SHOWN else ""
+        raise InputError(
+            f"train and test pairs overlap, so that a test would say nothing:{listed}{more}\n"
+            "take them out (empathy-lens check TRAIN TEST lists all), or go on with "
+            "--allow-overlap: then no claim on the test pairs is supported"
+        )
 
 
 class Study:
@@ -154,6 +189,7 @@ class Study:
         for name in CONTRASTS:
             self.pairs[name] = load_pairs(files.contrast_sets / f"{name}.jsonl")
         self.concept = one_concept(self.pairs["train"], self.pairs["test"])
+        check_split(self.pairs["train"], self.pairs["test"], allow_overlap=options.allow_overlap)
         # Texts without words have none to mask; the rest of the study does not need any.
         with suppress(DegenerateDataError):
             self.pairs["masked_test"] = ablate_words(

@@ -1,8 +1,10 @@
 """The command line: one set of options, names that are not cut, exit codes, logging."""
 
 import importlib.util
+import json
 import logging
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from empathy_lens.cli import study
 from empathy_lens.cli.app import app
 from empathy_lens.cli.shared import Command
 from empathy_lens.console import progress_bars
-from empathy_lens.data import pairs_from, save_pairs
+from empathy_lens.data import load_pairs, pairs_from, save_pairs
 from empathy_lens.study import DataFiles
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
@@ -123,3 +125,29 @@ def test_a_study_of_another_concept_leaves_out_what_is_about_the_shipped_one(
     assert options.files.pairs_train == tmp_path / "honesty.jsonl"
     assert options.files.pairs_test == DataFiles.shipped().pairs_test
     assert options.files.rubric is options.files.steering_prompts is None
+
+
+def test_check_finds_nothing_in_the_shipped_files_and_names_a_planted_leak(tmp_path):
+    files = DataFiles.shipped()
+    done = run("check", str(files.pairs_train), str(files.pairs_test), "--json")
+    checked = json.loads(done.output)
+    assert (done.exit_code, checked["overlaps"], checked["n_pairs"]) == (0, [], [70, 20])
+    assert checked["giveaways"]["words"]["value"] > 0.8
+    leaked = load_pairs(files.pairs_test)[7]
+    planted = (*load_pairs(files.pairs_train), replace(leaked, split="train"))
+    save_pairs(tmp_path / "train.jsonl", planted)
+    done = run("check", str(tmp_path / "train.jsonl"), str(files.pairs_test))
+    assert done.exit_code == 1
+    for kind in ("pair_id", "situation", "prompt", "text"):
+        assert f"{leaked.pair_id} and {leaked.pair_id} have the same {kind}" in done.output
+
+
+def test_a_study_on_leaked_pairs_is_refused_before_a_model_is_loaded(tmp_path):
+    shared = str(DataFiles.shipped().pairs_test)
+    chosen = ["--pairs-train", shared, "--pairs-test", shared, "--model", "nowhere"]
+    done = run("study", *chosen, "--out", str(tmp_path))
+    assert done.exit_code == 2
+    assert "overlap" in done.output
+    assert "--allow-overlap" in done.output
+    done = run("study", *chosen, "--out", str(tmp_path), "--allow-overlap")
+    assert (done.exit_code, "nowhere" in done.output) == (2, True)  # it is the model that is asked

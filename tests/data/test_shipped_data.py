@@ -24,7 +24,7 @@ from empathy_lens.data import (
     load_steering_prompts,
 )
 from empathy_lens.errors import InputError
-from empathy_lens.pairs.quality import LENGTH_RATIO, MAX_OVERLAP, check_pairs, near_duplicates
+from empathy_lens.pairs.quality import LENGTH_RATIO, MAX_OVERLAP, check_pairs
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"

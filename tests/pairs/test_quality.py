@@ -9,7 +9,7 @@ from empathy_lens.errors import InputError
 from empathy_lens.evidence.baselines import text_labels
 from empathy_lens.pairs.facts import broken_facts
 from empathy_lens.pairs.plan import ConceptWords, load_prompts
-from empathy_lens.pairs.quality import check_pairs, lexical_giveaway, near_duplicates
+from empathy_lens.pairs.quality import check_pairs, lexical_giveaway
 
 GAMES = load_scenarios(SCENARIOS)
 SHIPPED = tuple(
@@ -103,16 +103,6 @@ def test_a_repetition_of_a_known_pair_is_rejected_and_known_pairs_are_not_judged
     quality = check_pairs([replace(SHIPPED[3], pair_id="again")], GAMES, known=SHIPPED)
     assert quality.reasons == {"near-duplicate": 1}
     assert check_pairs([SHIPPED[3]], GAMES, known=[SHIPPED[4]] * 2).accepted == (SHIPPED[3],)
-
-
-def test_near_duplicates_count_shared_five_word_runs_and_skip_texts_of_one_item():
-    base = "one two three four five six seven"
-    texts = [base, base.upper() + "!", "one two three four five other words here", "nothing alike"]
-    found = near_duplicates(texts, [0, 1, 2, 3], 0.1)
-    assert [(a, b) for a, b, _ in found] == [(0, 1), (0, 2), (1, 2)]
-    assert found[0][2] == 1.0
-    assert found[1][2] == pytest.approx(1 / 6)
-    assert near_duplicates(texts, [0, 0, 2, 3], 0.5) == []
 
 
 def test_words_that_give_the_sides_away_are_measured_on_other_situations():
