@@ -83,6 +83,8 @@ def read_json(path: Path) -> Any:
         ) from None
     except RecursionError:
         raise InputError(f"{path}: JSON nested too deeply to read") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise InputError(f"{path}: not valid JSON ({error})") from None
 
 
 def sha256_file(path: Path) -> str:

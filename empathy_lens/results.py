@@ -43,6 +43,7 @@ __all__ = [
     "RunSummary",
     "Settings",
     "StageSummary",
+    "from_json",
     "from_plain",
     "read_result",
     "read_settings",
@@ -148,20 +149,22 @@ def read_result(path: Path, kind: type[T]) -> T:
 
     Raises InputError naming the file, and each field with what was expected of it and what came.
     """
+    return from_json(read_bytes(path), kind, str(path))
+
+
+def from_json(text: bytes | str, kind: type[T], name: str) -> T:
+    """The same from JSON text; ``name`` stands for the file in messages."""
     try:
-        value: T = _adapter(kind).validate_json(read_bytes(path), strict=True)  # type: ignore[arg-type]
+        value: T = _adapter(kind).validate_json(text, strict=True)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise InputError(_faults(str(path), error)) from None
+        raise InputError(_faults(name, error)) from None
     return value
 
 
 def from_plain(data: object, kind: type[T], name: str) -> T:
-    """The same from values that JSON was parsed to; ``name`` stands for the file in messages."""
-    try:
-        value: T = _adapter(kind).validate_python(data)  # type: ignore[arg-type]
-    except ValidationError as error:
-        raise InputError(_faults(name, error)) from None
-    return value
+    """The same from values that JSON was parsed to."""
+    # By way of JSON, where a list may stand for a tuple also where types are strict.
+    return from_json(json.dumps(data), kind, name)
 
 
 def to_plain(result: object) -> Any:
@@ -187,10 +190,10 @@ def read_settings(path: Path, kind: type[S]) -> S:
         return kind.model_validate_json(text)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, byte {error.start} is not") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML ({error})") from None
     except ValidationError as error:
         raise InputError(_faults(str(path), error, show_values=False)) from None
+    except (ValueError, RecursionError) as error:  # bad syntax, endless integers or nesting
+        raise InputError(f"{path}: not valid TOML ({error})") from None
 
 
 def write_result(path: Path, result: object) -> None:

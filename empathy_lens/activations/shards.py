@@ -93,7 +93,7 @@ def _open(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, ob
             described = json.loads((file.metadata() or {})[KIND])
             names = file.keys() if tensors else ()
             return {name: file.get_tensor(name) for name in names}, described
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path} is damaged or no shard ({error}); {REMEDY}") from None
 
 

@@ -43,6 +43,11 @@ def load_scenarios(path: str | Path) -> dict[str, Scenario]:
             raise InputError(
                 f"{path}: scenario {entry['id']!r}: rubric needs the scores 0, 1 and 2, got {came}"
             )
+        texts = [score for score, text in rubric.items() if not isinstance(text, str)]
+        if texts:
+            raise InputError(
+                f"{path}: scenario {entry['id']!r}: expected text for the scores {texts} of rubric"
+            )
         if entry["id"] in scenarios:
             raise InputError(f"{path}: scenario id {entry['id']!r} appears twice")
         scenarios[entry["id"]] = Scenario(**{n: entry[n] for n in names})

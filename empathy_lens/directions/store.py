@@ -69,6 +69,8 @@ def load_directions(path: str | Path) -> dict[int, Direction]:
     directions = {}
     for name, entry in described.items():
         d = from_plain(entry, StoredDirection, f"{path}: {name}")
+        if tensors[name].ndim != 1:
+            raise InputError(f"{path}: {name}: expected a vector, got {tuple(tensors[name].shape)}")
         directions[d.site.layer] = Direction(
             tensors[name], d.site, d.method, d.raw_norm, d.threshold, d.provenance, d.concept
         )
@@ -109,11 +111,17 @@ def load_activations(path: str | Path) -> Activations:
     tensors, metadata = load_tensors(path, "activations")
     if tensors.keys() != {"values", "labels"}:
         raise InputError(f"{path}: expected the tensors values and labels, got {sorted(tensors)}")
+    values, labels = tensors["values"], tensors["labels"]
+    if values.ndim != 3 or labels.ndim != 1 or labels.dtype != torch.bool:
+        raise InputError(
+            f"{path}: expected values of item x layer x d_model and one true or false label an "
+            f"item, got shapes {tuple(values.shape)} and {tuple(labels.shape)}, {labels.dtype}"
+        )
     a = from_plain(metadata["activations"], StoredActivations, str(path))
     return Activations(
-        values=tensors["values"],
+        values=values,
         sites=a.sites,
-        labels=tensors["labels"],
+        labels=labels,
         pair_ids=a.pair_ids,
         scenario_ids=a.scenario_ids,
         groups=a.groups,
@@ -142,7 +150,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], 
         with safe_open(path, framework="pt") as file:
             metadata = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from None
     if kind not in metadata:
         raise InputError(f"{path}: expected {kind} saved by empathy_lens, its metadata has none")

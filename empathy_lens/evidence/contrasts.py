@@ -130,6 +130,11 @@ class Cosines:
     across_layers: tuple[tuple[float, ...], ...]
     contrasts: Mapping[str, tuple[ContrastCosine | None, ...]]
 
+    def __post_init__(self) -> None:
+        n = len(self.layers)
+        if [len(row) for row in self.across_layers] != [n] * n:
+            raise ValueError(f"across_layers: expected {n} rows of {n}, as many as layers")
+
 
 def direction_cosines(
     directions: Mapping[int, Direction], contrasts: Mapping[str, Activations], *, seed: int

@@ -19,7 +19,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from ..data import data_hash
 from ..errors import InputError
-from ..results import from_plain
+from ..results import from_json
 from ..types import ContrastivePair
 from .dataset import Kappa
 
@@ -75,26 +75,31 @@ def load_decisions(path: Path) -> tuple[Decision, ...]:
         if not line.strip():
             continue
         try:
-            decision = from_plain(json.loads(line), Decision, f"{path}:{number}")
-        except ValueError as error:
+            decision = from_json(line, Decision, f"{path}:{number}")
+        except InputError:
             if number == len(lines):
                 break
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}:{number}: not a decision ({error})") from None
+            raise
         latest[decision.pair_id, decision.reviewer] = decision
     return tuple(latest.values())
 
 
 def save_decision(path: Path, decision: Decision) -> None:
-    """Appends a decision; it is on the disk when this returns."""
+    """Appends a decision; it is on the disk when this returns.
+
+    A whole last line that lacks its end of line, an editor's doing, is kept; a torn one goes.
+    """
     fields = {name: value for name, value in asdict(decision).items() if value}
     line = json.dumps(fields, ensure_ascii=False) + "\n"
     with path.open("a+b") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
-                file.truncate(_start_of_last_line(path))
+                start = _start_of_last_line(path)
+                if _is_whole(path.read_bytes()[start:]):
+                    file.write(b"\n")
+                else:
+                    file.truncate(start)
         file.write(line.encode())
         file.flush()
         os.fsync(file.fileno())
@@ -173,6 +178,14 @@ def read_edit_form(form: str) -> EditedTexts:
     if edited.positive == edited.negative:
         raise InputError("both sides are the same text; the pair is as it was")
     return edited
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        from_json(line, Decision, "the last line")
+    except InputError:
+        return False
+    return True
 
 
 def _start_of_last_line(path: Path) -> int:

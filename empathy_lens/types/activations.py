@@ -178,6 +178,11 @@ class Direction:
                 f"Direction needs finite raw_norm and threshold, "
                 f"got {self.raw_norm}, {self.threshold}"
             )
+        if self.raw_norm < 0:
+            raise InputError(
+                f"Direction.raw_norm must be 0 or more, got {self.raw_norm}: with a negative one "
+                "steering would run backwards; turn the vector around instead"
+            )
 
     def __repr__(self) -> str:
         c = self.concept

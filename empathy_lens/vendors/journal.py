@@ -21,6 +21,9 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ..errors import InputError
+from .config import Amount, Count
+
+Tokens = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class Asked:
     vendor: str
     model: str = ""
     purpose: str = ""
-    most_usd: float
+    most_usd: Amount
     at: float = 0.0
 
 
@@ -50,12 +53,12 @@ class Answered:
     model: str = ""
     purpose: str = ""
     body: str
-    cost_usd: float
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    cost_usd: Amount
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
     stop: str = "done"
     retries: int = 0
-    settles: int = 1
+    settles: Count = 1
     at: float = 0.0
 
 
@@ -70,8 +73,8 @@ class Failed:
     purpose: str = ""
     kind: str
     message: str = ""
-    cost_usd: float
-    settles: int = 1
+    cost_usd: Amount
+    settles: Count = 1
     at: float = 0.0
 
 
@@ -141,8 +144,8 @@ class Journal:
 
     def _take(self, line: bytes) -> None:
         try:
-            record = RECORDS.validate_python(json.loads(line))
-        except (ValueError, RecursionError, ValidationError):
+            record = RECORDS.validate_json(line, strict=True)
+        except ValidationError:
             self.unreadable_lines += 1
             return
         open_usd = self._open_usd[record.call]

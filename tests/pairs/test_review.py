@@ -142,6 +142,9 @@ def test_a_torn_last_line_is_passed_over_and_other_bad_lines_named(tmp_path):
     assert len(load_decisions(path)) == 1
     save_decision(path, decision(PAIRS[1]))
     assert len(load_decisions(path)) == 2
+    path.write_text(path.read_text().rstrip("\n"))  # as an editor may leave it
+    save_decision(path, decision(PAIRS[2]))
+    assert len(load_decisions(path)) == 3
     path.write_text('{"pair_id": 1}\n' + path.read_text())
     with pytest.raises(InputError, match=r"reviews.jsonl:1"):
         load_decisions(path)

@@ -93,7 +93,14 @@ def test_a_torn_last_line_loses_that_line_alone(path, cut):
     assert again.spent_usd == 1.0 + 3.0 + 1.0
 
 
-@pytest.mark.parametrize("line", [b"\xff\xfe", b"[1]", b'{"call": "x"}', b"null", b'{"event": 3}'])
+SPENT = b'{"event": "failed", "call": "x", "vendor": "v", "kind": "timeout", "cost_usd": %s}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\xff\xfe", b"[1]", b'{"call": "x"}', b"null", b'{"event": 3}', b"[" * 100_000,
+     *(SPENT % cost for cost in (b"-100", b"NaN", b"1e999", b"9" * 5000, b'"free"'))],
+)  # fmt: skip
 def test_a_spoilt_line_in_the_middle_is_counted_and_the_rest_read(path, line):
     with open_journal(path) as journal:
         answer(journal, "a")

@@ -1,0 +1,20 @@
+"""Files with one damaged value, for every reader: a clear error or a value, and nothing else."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parents[1] / "experiments" / "fuzz_readers.py"
+
+
+def test_damaged_files_are_refused_in_words_or_read(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("fuzz_readers", SCRIPT)
+    fuzz_readers = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "fuzz_readers", fuzz_readers)
+    spec.loader.exec_module(fuzz_readers)
+    fuzzed = fuzz_readers.fuzz(fuzz_readers.make_readers(tmp_path), 2000, 7, tmp_path)
+    assert not fuzzed.faults, "\n".join(map(str, fuzzed.faults))
+    assert fuzzed.accepted + fuzzed.refused == 2000
+    for name, counts in fuzzed.by_reader.items():
+        if counts.get("inputs", 0) > 40 and name != "journal":  # its spoilt lines are counted
+            assert counts["refused"] > counts["inputs"] / 4, name
