@@ -114,8 +114,13 @@ def load_play(path: Path) -> Play:
     tensors, metadata = load_tensors(path, "play")
     if "resid_post" not in tensors:
         raise InputError(f"{path}: expected the tensor resid_post, got {sorted(tensors)}")
-    record = from_plain(metadata["play"], PlayRecord, str(path))
-    return Play(**vars(record), resid_post=tensors["resid_post"])
+    record, resid_post = from_plain(metadata["play"], PlayRecord, str(path)), tensors["resid_post"]
+    if resid_post.shape[:2] != (len(record.decisions), len(record.layers)) or resid_post.ndim != 3:
+        raise InputError(
+            f"{path}: expected resid_post of {len(record.decisions)} decisions x "
+            f"{len(record.layers)} layers x d_model, got {tuple(resid_post.shape)}"
+        )
+    return Play(**vars(record), resid_post=resid_post)
 
 
 def join_plays(plays: Sequence[Play]) -> Play:

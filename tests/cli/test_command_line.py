@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import runpy
 import sys
 from dataclasses import replace
 from importlib.metadata import version
@@ -57,6 +58,29 @@ def test_help_names_every_option_whole(name):
         for option in param.opts:
             assert option in done.output
     assert "--quiet" in done.output
+
+
+def test_python_m_is_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["empathy-lens", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("empathy_lens", run_name="__main__")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.strip() == version("empathy-lens")
+
+
+def test_the_embedded_models_are_listed_with_what_makes_them_ready():
+    listed, shown = json.loads(run("models", "--json").output), run("models").output
+    assert {"gemma3-270m", "smollm2"} <= set(listed)
+    for name, row in listed.items():
+        assert f"embedded:{name}" in shown
+        assert set(row) == {"state", "command"}
+
+
+def test_the_doctor_without_a_model_says_what_models_need():
+    done = run("doctor", "--no-run")
+    assert done.exit_code == 0, done.output
+    assert "Memory need" in done.output
+    assert "gemma-2-9b" in done.output
 
 
 def test_a_device_that_is_none_is_refused_with_the_choices():

@@ -11,6 +11,7 @@ import pytest
 from tiny_models import save_tiny_gemma2
 from typer.testing import CliRunner
 
+from empathy_lens.cli.study import study_into
 from empathy_lens.data import (
     load_pairs,
     load_rubric_completions,
@@ -399,7 +400,7 @@ def test_an_embedding_that_is_unknown_or_not_installed_ends_before_any_work(tmp_
 
 
 def test_a_study_of_another_concept_speaks_of_that_concept_alone(
-    files, tiny_gemma2_folder, tmp_path
+    files, tiny_gemma2_folder, tmp_path, capsys
 ):
     """What is about empathy alone is left out, and its words stand in no file of the run."""
     told = [f"I told her about number {i} at once." for i in range(30)]
@@ -408,15 +409,16 @@ def test_a_study_of_another_concept_speaks_of_that_concept_alone(
     save_pairs(tmp_path / "train.jsonl", pairs[:20])
     save_pairs(tmp_path / "test.jsonl", pairs[20:])
     chosen = files.of_pairs(tmp_path / "train.jsonl", tmp_path / "test.jsonl")
-    run = Run(tmp_path / "out")
-    run_study(StudyOptions(files=chosen, **QUICK, model=str(tiny_gemma2_folder)), run)
-    summarise(run, 1.0)
-    report = write_report(run.folder).read_text()
+    folder = tmp_path / "out"
+    options = StudyOptions(files=chosen, **QUICK, model=str(tiny_gemma2_folder))
+    study_into(folder, options, resume=False)
+    assert f"Report: {folder / 'report.html'}" in capsys.readouterr().out
+    report = (folder / "report.html").read_text()
     assert "honest" in report
     assert "dishonest" in report
-    assert not (run.folder / "eia_correlation.json").exists()
-    assert (run.folder / "probes" / "honesty_direction_layer_1.npy").is_file()
-    for path in run.folder.rglob("*"):
+    assert not (folder / "eia_correlation.json").exists()
+    assert (folder / "probes" / "honesty_direction_layer_1.npy").is_file()
+    for path in folder.rglob("*"):
         if path.suffix in (".json", ".html"):
             words = re.sub(r"empathy[-_ ]lens", "", path.read_text(), flags=re.IGNORECASE)
             assert not re.findall(r"empath\w*|task.focused", words, flags=re.IGNORECASE), path.name
