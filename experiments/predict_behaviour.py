@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from empathy_lens.cli.shared import clear_errors, parse_numbers, run_script
+from empathy_lens.cli.shared import FROM_LAST_STAGE, clear_errors, parse_numbers, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,7 +48,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="print the result")] = False,
 ) -> None:
     """Play, predict, and write the results into the run's folder."""
-    with clear_errors():
+    with clear_errors(FROM_LAST_STAGE):
         from empathy_lens.console import progress_bars
         from empathy_lens.directions.store import load_directions
         from empathy_lens.errors import InputError

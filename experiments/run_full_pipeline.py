@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from empathy_lens.cli.shared import (
+    FROM_LAST_STAGE,
     AllowOverlapOption,
     BackendOption,
     DeviceOption,
@@ -90,7 +91,7 @@ def main(
     resume: ResumeOption = False,
 ) -> None:
     """Run the study and write its folder."""
-    with clear_errors():
+    with clear_errors(FROM_LAST_STAGE):
         from empathy_lens.cli.study import study_into
         from empathy_lens.errors import InputError
         from empathy_lens.study import DataFiles, StudyOptions, parse_layers

@@ -26,6 +26,7 @@ import typer
 
 from empathy_lens.activations import extract_activations
 from empathy_lens.cli.shared import (
+    FROM_LAST_STAGE,
     BackendOption,
     DeviceOption,
     DtypeOption,
@@ -197,7 +198,7 @@ def main(
 ) -> None:
     """At which layer and strength does the direction move choices, and what does it cost?"""
     asked = SimpleNamespace(**locals())
-    with clear_errors():
+    with clear_errors(FROM_LAST_STAGE):
         for line in sweep(asked):
             print(line)
 

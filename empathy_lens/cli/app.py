@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from .shared import (
+    FROM_LAST_STAGE,
     AllowOverlapOption,
     BackendOption,
     Command,
@@ -56,6 +57,7 @@ def fetch(name: Annotated[str, typer.Argument(help="embedded model, such as smol
     with clear_errors():
         from ..models.embedded import fetch_embedded
 
+        name = name.removeprefix("embedded:")
         typer.echo(f"embedded:{name} is ready in {fetch_embedded(name)}")
 
 
@@ -158,7 +160,7 @@ def study(
     out: OutOption = None,
 ) -> None:
     """The whole study: directions, evidence, behaviour, steering, report, in one folder."""
-    with clear_errors():
+    with clear_errors(FROM_LAST_STAGE):
         from ..study import DataFiles, StudyOptions, parse_layers
         from ..study.runs import folder_name
         from .study import study_into

@@ -156,7 +156,7 @@ FROM_LAST_STAGE = "Run again with --resume to go on from the last finished stage
 
 
 @contextmanager
-def clear_errors(go_on: str = FROM_LAST_STAGE) -> Iterator[None]:
+def clear_errors(go_on: str = "Run the same command again.") -> Iterator[None]:
     """Turns what a user can mend into one message and exit code 2, and Ctrl-C into 130.
 
     ``go_on`` says after Ctrl-C how to go on. A bug keeps its traceback.

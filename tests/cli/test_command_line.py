@@ -175,3 +175,9 @@ def test_a_study_on_leaked_pairs_is_refused_before_a_model_is_loaded(tmp_path):
     assert "--allow-overlap" in done.output
     done = run("study", *chosen, "--out", str(tmp_path), "--allow-overlap")
     assert (done.exit_code, "nowhere" in done.output) == (2, True)  # it is the model that is asked
+
+
+def test_fetch_takes_the_name_as_the_model_option_does():
+    done = run("fetch", "embedded:nowhere")
+    assert done.exit_code == 2
+    assert "no embedded model 'nowhere'" in done.output
