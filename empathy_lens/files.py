@@ -73,8 +73,9 @@ def read_bytes(path: Path) -> bytes:
 
 def read_json(path: Path) -> Any:
     """Parses a JSON file. Raises InputError naming the file, line and column of a fault."""
+    data = read_bytes(path)
     try:
-        return json.loads(read_bytes(path).decode("utf-8"))
+        return json.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, byte {error.start} is not") from None
     except json.JSONDecodeError as error:

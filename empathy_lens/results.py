@@ -184,9 +184,10 @@ def read_settings(path: Path, kind: type[S]) -> S:
     Raises InputError naming the file and each field with what was expected of it. Values stay out
     of the message: somebody may have written a key there.
     """
+    data = read_bytes(path)
     try:
         # In JSON a list may stand for a tuple, also where types are strict.
-        text = json.dumps(tomllib.loads(read_bytes(path).decode("utf-8")), default=str)
+        text = json.dumps(tomllib.loads(data.decode("utf-8")), default=str)
         return kind.model_validate_json(text)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, byte {error.start} is not") from None

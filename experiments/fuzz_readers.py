@@ -243,7 +243,7 @@ def make_readers(folder: Path) -> list[Reader]:
                     report / path.name,
                     lambda p: write_report(p.parent),
                     *texts,
-                    weight=0.2,
+                    weight=0.05,
                 )
             )
     return readers

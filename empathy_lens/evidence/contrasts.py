@@ -131,9 +131,8 @@ class Cosines:
     contrasts: Mapping[str, tuple[ContrastCosine | None, ...]]
 
     def __post_init__(self) -> None:
-        n = len(self.layers)
-        if [len(row) for row in self.across_layers] != [n] * n:
-            raise ValueError(f"across_layers: expected {n} rows of {n}, as many as layers")
+        if len({len(row) for row in self.across_layers}) > 1:
+            raise ValueError("across_layers: expected rows of one length")
 
 
 def direction_cosines(

@@ -22,6 +22,7 @@ from empathy_lens.data import (
     load_rubric_completions,
     load_scenarios,
     load_steering_prompts,
+    near_duplicates,
 )
 from empathy_lens.errors import InputError
 from empathy_lens.pairs.quality import LENGTH_RATIO, MAX_OVERLAP, check_pairs

@@ -19,7 +19,7 @@ from empathy_lens.data import (
     pairs_from,
     save_pairs,
 )
-from empathy_lens.errors import DegenerateDataError, InputError
+from empathy_lens.errors import InputError
 from empathy_lens.files import write_json, write_text
 from empathy_lens.results import from_plain
 from empathy_lens.study import (
@@ -356,9 +356,9 @@ def test_a_set_whose_words_alone_separate_the_classes_is_not_called_beyond_them(
 @pytest.mark.parametrize(
     ("n_train", "n_test", "fields", "says"),
     [
-        (3, 10, {}, "at least 4 groups"),
-        (20, 3, {}, "3 held-out pairs cannot test"),
-        (20, 10, {"situation": "one", "scenario_id": "the_maze"}, "at least 4 groups"),
+        (3, 10, {}, "train pairs: expected at least 6 situations, got 3"),
+        (20, 3, {}, "test pairs: expected at least 6 situations, got 3"),
+        (20, 10, {"situation": "one", "scenario_id": "the_maze"}, "at least 6 situations, got 1"),
     ],
 )
 def test_too_few_pairs_or_situations_are_a_clear_error(
@@ -369,7 +369,7 @@ def test_too_few_pairs_or_situations_are_a_clear_error(
         pairs_train=plain_pairs(tmp_path / "train.jsonl", n_train, **fields),
         pairs_test=plain_pairs(tmp_path / "test.jsonl", n_test, **fields),
     )
-    with pytest.raises(DegenerateDataError, match=says):
+    with pytest.raises(InputError, match=says):
         evidence_of(chosen, tiny_gemma2_folder, tmp_path / "out")
 
 
