@@ -95,8 +95,9 @@ def save_decision(path: Path, decision: Decision) -> None:
         if file.tell():
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
-                start = _start_of_last_line(path)
-                if _is_whole(path.read_bytes()[start:]):
+                data = path.read_bytes()
+                start = data.rfind(b"\n") + 1
+                if _is_whole(data[start:]):
                     file.write(b"\n")
                 else:
                     file.truncate(start)
@@ -186,7 +187,3 @@ def _is_whole(line: bytes) -> bool:
     except InputError:
         return False
     return True
-
-
-def _start_of_last_line(path: Path) -> int:
-    return path.read_bytes().rfind(b"\n") + 1
