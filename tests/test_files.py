@@ -1,14 +1,19 @@
 import json
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import empathy_lens
 from empathy_lens.errors import InputError
 from empathy_lens.files import (
     atomic_path,
     check_writable,
     read_json,
+    remove_leftovers,
     sha256_file,
     write_json,
     write_text,
@@ -44,7 +49,7 @@ def test_the_file_is_absent_until_it_is_whole(tmp_path):
     with atomic_path(path) as temporary:
         temporary.write_text("all")
         assert not path.exists()
-        assert temporary.parent == path.parent
+        assert temporary.parent.parent == path.parent
     assert path.read_text() == "all"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -55,6 +60,41 @@ def test_a_writer_may_replace_the_temporary_file_itself(tmp_path):
         temporary.unlink()
         temporary.write_bytes(b"new")
     assert path.read_bytes() == b"new"
+
+
+WRITER = """
+import sys, types
+package = sys.modules["empathy_lens"] = types.ModuleType("empathy_lens")
+package.__path__ = [sys.argv[1]]
+from empathy_lens.files import atomic_path, Path
+with atomic_path(Path(sys.argv[2])) as temporary:
+    temporary.with_name(".tmpOfSomeLibrary").write_text("half of the n")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_write_is_cleared_away_and_a_living_one_stays(tmp_path):
+    path = tmp_path / "probes" / "result.bin"
+    command = [sys.executable, "-c", WRITER, str(Path(empathy_lens.__file__).parent), str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"writing\n"
+        begun = list(path.parent.rglob(".tmp*"))
+        remove_leftovers(tmp_path)
+        assert list(path.parent.rglob(".tmp*")) == begun != []
+        writer.kill()
+    remove_leftovers(tmp_path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_the_first_write_in_a_folder_clears_what_a_kill_left_there(tmp_path):
+    for left in (".abcdefgh.part", ".ABCDEFGH.part"):
+        (tmp_path / left).mkdir()
+    (tmp_path / ".abcdefgh.part" / ".lock").touch()
+    (tmp_path / ".abcdefgh.part" / "result.json").write_text("half of the n")
+    (tmp_path / "film.mp4.part").write_text("not ours")
+    write_text(tmp_path / "result.json", "new")
+    assert {p.name for p in tmp_path.iterdir()} == {"result.json", "film.mp4.part"}
 
 
 def test_written_files_are_readable_like_any_other(tmp_path):

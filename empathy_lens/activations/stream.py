@@ -28,7 +28,7 @@ from ..engine import (
     resolve_layers,
 )
 from ..errors import InputError
-from ..files import input_hash, read_json
+from ..files import input_hash, read_json, remove_leftovers
 from ..results import from_plain, write_result
 from ..types import HookedModel, Pooling, Provenance, Site
 from .shards import check_unhooked, read_shard, write_shard
@@ -208,9 +208,7 @@ def stream_activations(
 
 def _begun(folder: Path, made_with: MadeWith) -> StoreIndex:
     """The folder's index, new or of an earlier run. Raises InputError where that differs."""
-    # What a kill left half-written is of no use to anyone.
-    for left in (*folder.glob(".*.part"), *folder.glob("parts/.*.part")):
-        left.unlink()
+    remove_leftovers(folder)
     if not (folder / INDEX).is_file():
         index = StoreIndex(1, made_with, (), False)
         write_result(folder / INDEX, index)

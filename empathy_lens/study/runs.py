@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import check_writable, input_hash, sha256_file
+from ..files import check_writable, input_hash, remove_leftovers, sha256_file
 from ..results import StageSummary, read_result, write_result
 
 RECORDS = ".stages"
@@ -50,6 +50,7 @@ class Run:
 
     def __post_init__(self) -> None:
         check_writable(self.folder)
+        remove_leftovers(self.folder)
 
     def stage(
         self, name: str, inputs: Any, outputs: Iterable[str], work: Callable[[], None]

@@ -82,7 +82,10 @@ def test_a_store_interrupted_at_any_write_is_finished_to_the_same_bytes(
         with pytest.raises(Stop):
             stream_activations(tiny_llama, TEXTS, folder, **OPTIONS)
     (folder / "parts").mkdir(parents=True, exist_ok=True)
-    (folder / "parts" / ".left.half.part").write_bytes(b"torn")
+    left = folder / "parts" / ".halfhalf.part"
+    left.mkdir()
+    for name in (".lock", ".tmpHALF"):
+        (left / name).write_bytes(b"torn")
     stream_activations(tiny_llama, TEXTS, folder, **OPTIONS)
     assert contents(folder) == contents(tmp_path / "whole")
 
