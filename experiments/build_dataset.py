@@ -1,10 +1,12 @@
 """Split the contrastive pairs into train and test and describe them.
 
     python experiments/build_dataset.py [--folder data/contrastive_pairs] [--n-test 20] [--seed 42]
+        [--out results/runs/contrastive_pairs]
 
 Reads every pair of the folder (train and test files merged), splits again by situation and
-writes train_pairs.jsonl, test_pairs.jsonl and dataset_summary.json. With the defaults it
-reproduces the committed files byte for byte. To add pairs, append them to either file.
+writes train_pairs.jsonl, test_pairs.jsonl and dataset_summary.json into --out. With the defaults
+these are the committed files byte for byte. To add pairs, append them to either file and give
+the folder itself as --out.
 """
 
 from dataclasses import replace
@@ -20,10 +22,11 @@ from empathy_lens.pairs import DatasetSummary, describe
 from empathy_lens.results import write_result
 from empathy_lens.types import ContrastivePair
 
-FOLDER = Path(__file__).resolve().parents[1] / "data" / "contrastive_pairs"
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def build(folder: Path, *, n_test: int, seed: int) -> DatasetSummary:
+def build(folder: Path, out: Path, *, n_test: int, seed: int) -> DatasetSummary:
+    """Splits the folder's pairs into ``out``, which may be the folder itself."""
     train_file, test_file = folder / "train_pairs.jsonl", folder / "test_pairs.jsonl"
     pairs: dict[str, ContrastivePair] = {}
     for path in (train_file, test_file):
@@ -37,22 +40,28 @@ def build(folder: Path, *, n_test: int, seed: int) -> DatasetSummary:
     train = tuple(replace(pair, split="train") for pair in halves[0])
     test = tuple(replace(pair, split="test") for pair in halves[1])
     summary = describe(train, test, seed=seed, n_test=n_test)
+    train_file, test_file = out / train_file.name, out / test_file.name
     # Every pair is in one file or the other at each moment: a killed run loses none.
     for path, content in ((train_file, train + test), (test_file, test), (train_file, train)):
         save_pairs(path, content, sides=("empathic_text", "non_empathic_text"))
-    write_result(folder / "dataset_summary.json", summary)
+    write_result(out / "dataset_summary.json", summary)
     return summary
 
 
 def main(
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="where the pairs are")] = FOLDER,
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="where the pairs are")] = (
+        ROOT / "data" / "contrastive_pairs"
+    ),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where the split goes")] = (
+        ROOT / "results" / "runs" / "contrastive_pairs"
+    ),
     n_test: Annotated[int, typer.Option(metavar="N", help="pairs to test on")] = 20,
     seed: SeedOption = 42,
 ) -> None:
     """Split the contrastive pairs into train and test and describe them."""
     with clear_errors("Run it again: every pair is in one file or the other."):
-        summary = build(folder, n_test=n_test, seed=seed)
-    print(f"{folder}: {summary.by_split}, seed {seed}")
+        summary = build(folder, out, n_test=n_test, seed=seed)
+    print(f"{out}: {summary.by_split}, seed {seed}")
 
 
 if __name__ == "__main__":

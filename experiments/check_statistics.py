@@ -1,6 +1,6 @@
 """Do the intervals cover the truth, and do the tests keep their level, at the sizes used here?
 
-    python experiments/check_statistics.py [--draws 1000] [--out results/statistics.json] [--json]
+    python experiments/check_statistics.py [--draws 1000] [--out FILE.json] [--json]
     python experiments/check_statistics.py --draws 4000 --only AUROC,accuracy --groups 20
 
 Draws data whose truth is known, 20 and 40 groups at a time, and counts how often the 95 %

@@ -1,7 +1,7 @@
 """Is a direction more than words, chance or something simpler? Prints its evidence card.
 
     python experiments/evidence_card.py
-    python experiments/evidence_card.py --layers 8,12,16 --out card.json
+    python experiments/evidence_card.py --layers 8,12,16 --out results/runs/card.json
 
 Reads the shipped pairs, or your own, with a model; writes nothing but --out.
 """

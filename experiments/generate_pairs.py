@@ -3,9 +3,10 @@
     python experiments/generate_pairs.py --dry-run          # the plan and its price; needs no key
     python experiments/generate_pairs.py --pairs 90 --max-cost 2
 
-Writes a folder (default results/generated/): journal.jsonl holds every paid answer, pairs.jsonl and
-rejected.jsonl what passed the checks and what did not, train_pairs.jsonl, test_pairs.jsonl and
-dataset_summary.json the data set. Run it again to go on: nothing is asked twice.
+Writes a folder (default results/runs/generated/): journal.jsonl holds every paid answer,
+pairs.jsonl and rejected.jsonl what passed the checks and what did not, train_pairs.jsonl,
+test_pairs.jsonl and dataset_summary.json the data set. Run it again to go on: nothing is asked
+twice.
 """
 
 import json
@@ -24,7 +25,7 @@ AGAIN = "Run the same command to go on; what was paid for is in the journal."
 
 def main(
     pairs: Annotated[int, typer.Option(help="pairs to ask for, over all runs")] = 90,
-    out: Annotated[Path, typer.Option(help="folder")] = ROOT / "results" / "generated",
+    out: Annotated[Path, typer.Option(help="folder")] = ROOT / "results" / "runs" / "generated",
     config: Annotated[Path | None, typer.Option(help="vendors, prices, limits (TOML)")] = None,
     scenarios: Annotated[Path, typer.Option(help="situations with a rubric (JSON)")] = SCENARIOS,
     prompts: Annotated[

@@ -3,8 +3,8 @@
     python experiments/judge_completions.py --judge anthropic            # the rubric completions
     python experiments/judge_completions.py --judge openai --run results/embedded   # steered texts
 
-Writes judge_scores.json and journal.jsonl into a folder (default results/judged/). A text is asked
-about once: run it again to go on.
+Writes judge_scores.json and journal.jsonl into a folder (default results/runs/judged/). A text is
+asked about once: run it again to go on.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ AGAIN = "Run the same command to go on; what was paid for is in the journal."
 def main(
     judge: Annotated[str, typer.Option(help="VENDOR or VENDOR:MODEL")],
     run: Annotated[Path | None, typer.Option(help="score a run's steered texts as well")] = None,
-    out: Annotated[Path, typer.Option(help="folder")] = ROOT / "results" / "judged",
+    out: Annotated[Path, typer.Option(help="folder")] = ROOT / "results" / "runs" / "judged",
     config: Annotated[Path | None, typer.Option(help="vendors, prices, limits (TOML)")] = None,
     max_cost: Annotated[float | None, typer.Option(help="US dollars, over all runs")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show calls and price only")] = False,

@@ -19,16 +19,25 @@ from typing import Annotated
 
 import typer
 
-from empathy_lens.cli.shared import FROM_LAST_STAGE, clear_errors, parse_numbers, run_script
+from empathy_lens.cli.shared import (
+    FROM_LAST_STAGE,
+    clear_errors,
+    parse_numbers,
+    run_folder_option,
+    run_script,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(
+    *,
     model: Annotated[str, typer.Option(help="embedded, embedded:smollm2, a hub id, a folder")] = (
         "embedded"
     ),
-    run: Annotated[Path | None, typer.Option(help="folder of a run, with its directions")] = None,
+    run: Annotated[
+        Path, run_folder_option("folder of a run, with its directions", ROOT, panel=None)
+    ],
     episodes: Annotated[
         int, typer.Option(min=1, help="episodes of each game under each kind of instruction")
     ] = 10,
@@ -64,21 +73,20 @@ def main(
         from empathy_lens.models import load_model
         from empathy_lens.results import to_plain, write_result
         from empathy_lens.study.own_play import play_under_instructions, play_under_steering
-        from empathy_lens.study.runs import Run, folder_name
+        from empathy_lens.study.runs import Run
         from empathy_lens.views import token_view, write_report
 
-        folder = run or ROOT / "results" / folder_name(model)
-        if not (folder / "directions.safetensors").is_file():
+        if not (run / "directions.safetensors").is_file():
             raise InputError(
-                f"{folder}: expected a run with directions.safetensors; make one with: "
+                f"{run}: expected a run with directions.safetensors; make one with: "
                 f"python experiments/run_full_pipeline.py --model {model}"
             )
-        directions = load_directions(folder / "directions.safetensors")
+        directions = load_directions(run / "directions.safetensors")
         choice = Choice("score", temperature, calibrated)
         steering = conditions(parse_numbers("--alphas", alphas), n_random)
         plan = assignments(episodes, seed)
         with progress_bars() as console:
-            stages = Run(folder, resume, console.announce)
+            stages = Run(run, resume, console.announce)
             console.announce(f"loading {model}")
             loaded = load_model(model, backend=backend, device=device, dtype=dtype)  # type: ignore[arg-type]
             play = play_under_instructions(
@@ -92,17 +100,17 @@ def main(
             )
             console.announce("intervals")
             result = on_policy_result(play, plan, directions, choice, seed=seed)
-            write_result(folder / "on_policy.json", result)
-            correlation = folder / "eia_correlation.json"
+            write_result(run / "on_policy.json", result)
+            correlation = run / "eia_correlation.json"
             beside = read_json(correlation) if correlation.is_file() else {}
             write_json(correlation, beside | {"on_policy": to_plain(result)})
             for game_id in list(GAMES)[:transcripts]:
                 episode, text = play.transcript(game_id)
                 view = token_view(loaded, text, directions)
-                view.save(folder / "transcripts" / f"{game_id}-{episode.seed}.html")
+                view.save(run / "transcripts" / f"{game_id}-{episode.seed}.html")
             out: dict[str, object] = {"on_policy": to_plain(result)}
             if steer:
-                layer = read_json(folder / "validation_auroc.json")["selected_layer"]
+                layer = read_json(run / "validation_auroc.json")["selected_layer"]
                 steered = [(g, seed + i) for i in range(steer_episodes) for g in GAMES]
                 controls = steered[: random_episodes * len(GAMES)]
                 outcomes = play_under_steering(
@@ -117,14 +125,14 @@ def main(
                 moved = steered_play_result(
                     directions[layer], steered, controls, outcomes, seed=seed
                 )
-                write_result(folder / "steered_play.json", moved)
+                write_result(run / "steered_play.json", moved)
                 out["steered_play"] = to_plain(moved)
             console.announce("report")
-            write_report(folder)
+            write_report(run)
         if as_json:
             print(json.dumps(out, indent=2))
         else:
-            print(f"{result.finding} Results: {folder / 'on_policy.json'}")
+            print(f"{result.finding} Results: {run / 'on_policy.json'}")
 
 
 if __name__ == "__main__":

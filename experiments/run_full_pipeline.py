@@ -3,7 +3,7 @@
     python experiments/run_full_pipeline.py
     python experiments/run_full_pipeline.py --model google/gemma-2-9b-it --device mps
 
-Writes a run's folder (default results/<model>/) and ends with the seed criteria, met or not.
+Writes a run's folder (default results/runs/<model>/) and ends with the seed criteria, met or not.
 """
 
 import shlex
@@ -22,7 +22,6 @@ from empathy_lens.cli.shared import (
     EmbeddingOption,
     LayersOption,
     ModelOption,
-    OutOption,
     PairsTestOption,
     PairsTrainOption,
     ResumeOption,
@@ -30,6 +29,7 @@ from empathy_lens.cli.shared import (
     SeedOption,
     SkipSteeringOption,
     clear_errors,
+    run_folder_option,
     run_script,
 )
 
@@ -40,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(
+    *,
     model: ModelOption = "embedded",
     backend: BackendOption = "auto",
     device: DeviceOption = "auto",
@@ -49,7 +50,7 @@ def main(
     pairs_test: PairsTestOption = None,
     allow_overlap: AllowOverlapOption = False,
     layers: LayersOption = "all",
-    out: OutOption = None,
+    out: Annotated[Path, run_folder_option(root=ROOT)],
     seed: SeedOption = 0,
     with_generation: Annotated[
         bool,
@@ -70,10 +71,10 @@ def main(
         typer.Option(
             metavar="DIR",
             help="folder of --generate",
-            show_default="results/generated",
+            show_default="results/runs/generated",
             rich_help_panel="Pairs from APIs",
         ),
-    ] = ROOT / "results" / "generated",
+    ] = ROOT / "results" / "runs" / "generated",
     n_generated: Annotated[
         int,
         typer.Option(
@@ -95,7 +96,6 @@ def main(
         from empathy_lens.cli.study import study_into
         from empathy_lens.errors import InputError
         from empathy_lens.study import DataFiles, StudyOptions, parse_layers
-        from empathy_lens.study.runs import folder_name
 
         shipped = DataFiles.shipped()
         if with_generation:
@@ -120,7 +120,7 @@ def main(
             allow_overlap=allow_overlap,
             command=shlex.join(["python", *sys.argv]),
         )
-        study_into(out or ROOT / "results" / folder_name(model), options, resume=resume)
+        study_into(out, options, resume=resume)
 
 
 def generated_pairs(

@@ -11,9 +11,9 @@ on the other prompts is then set beside random and shuffled-label directions of 
 same layers: --control-layers adds layers, or takes all of them, at several times the cost.
 
 Writes DIR/steering_sweep.json: what steering_examples.json holds, for all layers. DIR is the run's
-folder, results/<model>/ unless given, whose report then shows it. Directions, and each layer as it
-is done, are kept in DIR/sweep; --resume measures only what is missing or was measured otherwise.
-Prints what to use, or that nothing is shown to work.
+folder, results/runs/<model>/ unless given, whose report then shows it. Directions, and each layer
+as it is done, are kept in DIR/sweep; --resume measures only what is missing or was measured
+otherwise. Prints what to use, or that nothing is shown to work.
 """
 
 from dataclasses import asdict
@@ -32,11 +32,11 @@ from empathy_lens.cli.shared import (
     DtypeOption,
     LayersOption,
     ModelOption,
-    OutOption,
     ResumeOption,
     SeedOption,
     clear_errors,
     parse_numbers,
+    run_folder_option,
     run_script,
 )
 from empathy_lens.console import progress_bars
@@ -66,7 +66,7 @@ from empathy_lens.steering import (
 )
 from empathy_lens.steering.examples import ALPHAS, sweep_summary
 from empathy_lens.study import DataFiles, parse_layers
-from empathy_lens.study.runs import Run, folder_name
+from empathy_lens.study.runs import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_ALPHAS = ",".join(f"{a:g}" for a in ALPHAS)
@@ -84,7 +84,7 @@ def sweep(args: SimpleNamespace) -> list[str]:
     train_pairs = load_pairs(files.pairs_train)
     judge = word_judge(train_pairs)
     prompts = load_steering_prompts(files.need("steering_prompts"))
-    out = args.out or ROOT / "results" / folder_name(args.model)
+    out: Path = args.out
     with progress_bars() as console:
         run = Run(out / "sweep", args.resume, console.announce)
         model = load_model(args.model, backend=args.backend, device=args.device, dtype=args.dtype)
@@ -167,6 +167,7 @@ def sweep(args: SimpleNamespace) -> list[str]:
 
 
 def main(
+    *,
     model: ModelOption = "embedded",
     backend: BackendOption = "auto",
     device: DeviceOption = "auto",
@@ -192,7 +193,7 @@ def main(
     n_samples: Annotated[int, typer.Option(metavar="N", help="texts of each condition")] = 2,
     every: Annotated[int, typer.Option(metavar="N", help="read every N-th neutral token")] = 8,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", help="length of the texts")] = 60,
-    out: OutOption = None,
+    out: Annotated[Path, run_folder_option(root=ROOT)],
     seed: SeedOption = 0,
     resume: ResumeOption = False,
 ) -> None:

@@ -20,7 +20,6 @@ from .shared import (
     JsonOption,
     LayersOption,
     ModelOption,
-    OutOption,
     PairsTestOption,
     PairsTrainOption,
     ResumeOption,
@@ -28,6 +27,7 @@ from .shared import (
     SeedOption,
     SkipSteeringOption,
     clear_errors,
+    run_folder_option,
 )
 
 ImageFormat = Literal["png", "svg"]
@@ -144,6 +144,7 @@ def check(
 
 @app.command(cls=Command)
 def study(
+    *,
     model: ModelOption = "embedded",
     backend: BackendOption = "auto",
     device: DeviceOption = "auto",
@@ -157,12 +158,11 @@ def study(
     skip_steering: SkipSteeringOption = False,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
-    out: OutOption = None,
+    out: Annotated[Path, run_folder_option()],
 ) -> None:
     """The whole study: directions, evidence, behaviour, steering, report, in one folder."""
     with clear_errors(FROM_LAST_STAGE):
         from ..study import DataFiles, StudyOptions, parse_layers
-        from ..study.runs import folder_name
         from .study import study_into
 
         options = StudyOptions(
@@ -179,14 +179,14 @@ def study(
             allow_overlap=allow_overlap,
             command=shlex.join(["empathy-lens", *sys.argv[1:]]),
         )
-        study_into(out or Path("results", folder_name(model)), options, resume=resume)
+        study_into(out, options, resume=resume)
 
 
 @app.command(cls=Command)
 def report(
     folders: Annotated[list[Path], typer.Argument(help="a run's folder, or several to compare")],
     out: Annotated[Path, typer.Option(help="where several runs' comparison is written")] = Path(
-        "comparison.html"
+        "results/runs/comparison.html"
     ),
     images: Annotated[
         ImageFormat | None, typer.Option(help="also draw the figures as pictures (needs kaleido)")

@@ -81,12 +81,30 @@ SeedOption = Annotated[
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="skip what is finished", rich_help_panel=RUN)
 ]
-OutOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="the run's folder, else results/<model>/", rich_help_panel=OUTPUT
-    ),
-]
+
+
+def run_folder_option(
+    help: str = "the run's folder", root: Path = Path(), panel: str | None = OUTPUT
+) -> Any:
+    """The option for a run's folder, by default that of ``--model`` below ``root``."""
+
+    def chosen(context: Any, folder: Path | None) -> Path:
+        if folder is not None:
+            return folder
+        from ..study.runs import default_folder
+
+        return default_folder(context.params["model"], root)
+
+    return typer.Option(
+        metavar="DIR",
+        help=help,
+        default_factory=lambda: None,
+        callback=chosen,
+        show_default="results/runs/<model>/",
+        rich_help_panel=panel,
+    )
+
+
 JsonOption = Annotated[
     bool, typer.Option("--json", help="print JSON alone", rich_help_panel=OUTPUT)
 ]

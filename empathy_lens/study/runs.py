@@ -17,6 +17,8 @@ from ..files import check_writable, input_hash, remove_leftovers, sha256_file
 from ..results import StageSummary, read_result, write_result
 
 RECORDS = ".stages"
+RUNS = Path("results", "runs")
+"""Where runs go. What is committed lies beside it, so that no run overwrites a reference."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,13 @@ class Run:
         return record if record.key == key and intact else None
 
 
+def default_folder(model: str, root: Path = Path()) -> Path:
+    """Where a run of a model goes unless told otherwise: ``results/runs``, which git ignores."""
+    return root / RUNS / folder_name(model)
+
+
 def folder_name(model: str) -> str:
-    """The name of a model's folder in ``results``: its id without what a path cannot hold."""
+    """The name of a model's folder: its id without what a path cannot hold."""
     return model.strip("/").replace("/", "--").replace(":", "-")
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import runpy
+import subprocess
 import sys
 from dataclasses import replace
 from importlib.metadata import version
@@ -129,6 +130,37 @@ def test_every_script_has_help(path, monkeypatch):
     done = CliRunner().invoke(script_app(path, monkeypatch), ["--help"])
     assert done.exit_code == 0
     assert "--verbose" in done.output
+
+
+INPUTS = {"folder", "pairs_train", "pairs_test", "scenarios"}
+NEEDED = {"folders": "A", "file": "x", "name": "x", "train": "x", "direction": "x"}
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *(path.stem for path in SCRIPTS)])
+def test_every_default_output_lies_among_the_runs_that_git_ignores(name, monkeypatch):
+    """Read off the defaults as the command itself gets them; what is only read is named above."""
+    if name in COMMANDS:
+        command = typer.main.get_command(app).commands[name]
+    else:
+        path = next(path for path in SCRIPTS if path.stem == name)
+        command = typer.main.get_command(script_app(path, monkeypatch))
+    needed = [p for p in command.params if p.required]
+    given = [[NEEDED.get(p.name, "x")] if p.opts == [p.name] else [p.opts[0], "x"] for p in needed]
+    chosen = command.make_context(name, [word for words in given for word in words]).params
+    runs = EXPERIMENTS.parent / "results" / "runs"
+    for option, value in chosen.items():
+        if isinstance(value, Path) and option not in INPUTS | {p.name for p in needed}:
+            assert (EXPERIMENTS.parent / value).is_relative_to(runs), (option, value)
+
+
+def test_git_ignores_the_folder_of_runs_and_tracks_nothing_in_it():
+    root = EXPERIMENTS.parent
+    if not (root / ".git").exists():
+        pytest.skip("not a checkout")
+    ask = {"cwd": root, "capture_output": True, "text": True}
+    ignored = subprocess.run(["git", "check-ignore", "results/runs/embedded/a.json"], **ask)
+    assert ignored.returncode == 0
+    assert subprocess.run(["git", "ls-files", "results/runs"], **ask).stdout == ""
 
 
 @pytest.mark.parametrize("script", [None, "run_full_pipeline"])

@@ -322,9 +322,9 @@ def contents(folder):
 
 
 def test_the_seed_reproduces_the_committed_files(build_dataset, folder):
-    build_dataset.build(folder, n_test=20, seed=7)
+    build_dataset.build(folder, folder, n_test=20, seed=7)
     assert contents(folder) != contents(PAIRS)
-    build_dataset.build(folder, n_test=20, seed=42)
+    build_dataset.build(folder, folder, n_test=20, seed=42)
     assert contents(folder) == contents(PAIRS)
 
 
@@ -342,8 +342,8 @@ def test_a_killed_build_loses_no_pair(build_dataset, folder, monkeypatch, n_writ
         patch.setattr(build_dataset, "save_pairs", killed_after_some_writes)
         patch.setattr(build_dataset, "write_result", killed_after_some_writes)
         with pytest.raises(KeyboardInterrupt):
-            build_dataset.build(folder, n_test=30, seed=7)
-    build_dataset.build(folder, n_test=20, seed=42)
+            build_dataset.build(folder, folder, n_test=30, seed=7)
+    build_dataset.build(folder, folder, n_test=20, seed=42)
     assert contents(folder) == contents(PAIRS)
 
 
@@ -354,13 +354,13 @@ def test_one_id_for_two_pairs_is_refused_before_anything_is_written(build_datase
         file.write(json.dumps(first | {"empathic_text": "Another text."}) + "\n")
     before = contents(folder)
     with pytest.raises(InputError, match=f"{first['pair_id']!r} names another pair"):
-        build_dataset.build(folder, n_test=20, seed=42)
+        build_dataset.build(folder, folder, n_test=20, seed=42)
     assert contents(folder) == before
 
 
 def test_a_folder_without_pairs_is_named(build_dataset, tmp_path):
     with pytest.raises(InputError, match="holds no train_pairs"):
-        build_dataset.build(tmp_path, n_test=20, seed=42)
+        build_dataset.build(tmp_path, tmp_path, n_test=20, seed=42)
 
 
 def test_the_data_card_states_the_measured_words_only_figures():
