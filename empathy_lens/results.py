@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -31,7 +31,7 @@ from pydantic import (
 )
 
 from .errors import InputError
-from .files import read_bytes, write_json
+from .files import parse_json, read_bytes, write_json
 from .types import Concept, Optionally, Provenance
 
 __all__ = [
@@ -54,6 +54,9 @@ __all__ = [
 S = TypeVar("S", bound="Settings")
 T = TypeVar("T")
 SHOWN_FAULTS = 5
+LARGEST_INTEGER = 2.0**64
+STORED = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""How results are read: a name that is no field may be one misspelt, whose value would be lost."""
 
 
 def _array(value: object) -> np.ndarray:
@@ -141,6 +144,9 @@ class RunSummary:
 
 @cache
 def _adapter(kind: type) -> TypeAdapter:  # jaxtyping cannot check TypeAdapter[...]
+    # A dataclass, with those inside it, takes its settings from this attribute alone.
+    if is_dataclass(kind) and not hasattr(kind, "__pydantic_config__"):
+        kind.__pydantic_config__ = STORED  # type: ignore[attr-defined]
     return TypeAdapter(kind)
 
 
@@ -158,6 +164,10 @@ def from_json(text: bytes | str, kind: type[T], name: str) -> T:
         value: T = _adapter(kind).validate_json(text, strict=True)  # type: ignore[arg-type]
     except ValidationError as error:
         raise InputError(_faults(name, error)) from None
+    try:  # What pydantic lets pass: a name given twice, numbers without bounds.
+        parse_json(text if isinstance(text, str) else text.decode(), largest=LARGEST_INTEGER)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
     return value
 
 
@@ -186,15 +196,24 @@ def read_settings(path: Path, kind: type[S]) -> S:
     """
     data = read_bytes(path)
     try:
-        # In JSON a list may stand for a tuple, also where types are strict.
-        text = json.dumps(tomllib.loads(data.decode("utf-8")), default=str)
-        return kind.model_validate_json(text)
+        values = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, byte {error.start} is not") from None
-    except ValidationError as error:
-        raise InputError(_faults(str(path), error, show_values=False)) from None
     except (ValueError, RecursionError) as error:  # bad syntax, endless integers or nesting
         raise InputError(f"{path}: not valid TOML ({error})") from None
+    try:
+        # In JSON a list may stand for a tuple, also where types are strict.
+        text = json.dumps(values, default=_no_date)
+        parse_json(text)
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(_faults(str(path), error, show_values=False)) from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _no_date(value: object) -> object:
+    raise ValueError(f"expected texts, numbers and tables alone, got the date or time {value}")
 
 
 def write_result(path: Path, result: object) -> None:

@@ -147,12 +147,17 @@ def test_ids_made_from_content_are_stable_and_differ_with_it(write):
             "empathic_text and non_empathic_text are the same text",
         ),
         (PAIR | {"prompt": "half \ud83d"}, "prompt: expected Unicode text, it holds half a surr"),
-        (PAIR | {"note": ["\udc00"]}, "note: expected Unicode text, it holds half a surrogate"),
+        (PAIR | {"note": ["\udc00"]}, "note.0: expected Unicode text, it holds half a surrogate"),
         ([PAIR], "expected a JSON object, got list"),
         ('"text"', "expected a JSON object, got str"),
         ("{'scenario_id': 1}", "not valid JSON (Expecting property name"),
         ("not json", "not valid JSON (Expecting value at column 1)"),
         ('{"a": ' + "9" * 5000 + "}", "not valid JSON (Exceeds the limit"),
+        ('{"a": {"b": ' + "9" * 400 + "}}", "a.b: expected a smaller number, got one of 1329 bits"),
+        ('{"a": [1, NaN]}', "a.1: expected a finite number, got nan"),
+        ('{"a": 1e400}', "a: expected a finite number, got inf"),
+        ('{"a": 1, "a": 2}', "a: the name is given twice"),
+        ('{"a": ' + "[" * 5000 + "]" * 5000 + "}", "not valid JSON (JSON nested too deeply"),
     ],
 )
 def test_a_bad_line_is_named_with_file_line_and_field(write, line, message):
