@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from ..data import Overlap
 from ..types import Estimate
@@ -117,13 +117,17 @@ class Evidence:
 class RandomShare:
     """How many random directions were steered, and the share that moved texts less than ours."""
 
+    __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)
+
     n: int
     share_below: float | None = None
 
 
 @dataclass(frozen=True)
 class SteeringOutcome:
-    """What the rule reads of ``steering_examples.json``."""
+    """What the rule reads of ``steering_examples.json``, whose other entries it passes by."""
+
+    __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     successes: int
     out_of: int

@@ -14,6 +14,7 @@ from typing import cast
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import ConfigDict
 
 from .. import stats
 from ..errors import DegenerateDataError, InputError
@@ -87,6 +88,8 @@ class JudgeReport:
 
 @dataclass(frozen=True)
 class _SteeredExample:
+    __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)
+
     scenario_id: str
     prompt: str
     alpha: float
@@ -96,6 +99,10 @@ class _SteeredExample:
 
 @dataclass(frozen=True)
 class _SteeredExamples:
+    """What is judged of ``steering_examples.json``, whose other entries are passed by."""
+
+    __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)
+
     examples: tuple[_SteeredExample, ...]
 
 

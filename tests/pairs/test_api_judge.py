@@ -198,6 +198,10 @@ def test_the_script_judges_rubric_and_steered_texts_and_needs_no_key_to_price(tm
     assert len(read_journal(tmp_path / "out" / "journal.jsonl").answered) == 91
 
 
+def test_the_committed_steered_texts_are_read_whatever_else_stands_beside_them():
+    assert len(steered_texts(ROOT / "results" / "embedded" / "steering_examples.json")) > 10
+
+
 def test_a_file_that_is_no_steering_result_is_named(tmp_path):
     path = tmp_path / "steering_examples.json"
     path.write_text('{"examples": [{}]}')
