@@ -20,6 +20,7 @@ from empathy_lens.cli.shared import (
     LayersOption,
     ModelOption,
     SeedOption,
+    TrustOption,
     clear_errors,
     run_script,
 )
@@ -35,6 +36,7 @@ def main(
     model: ModelOption = "embedded",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    trust_remote_code: TrustOption = False,
     pairs_train: Annotated[
         Path, typer.Option(metavar="FILE", help="pairs to learn from", show_default="shipped")
     ] = (PAIRS / "train_pairs.jsonl"),
@@ -71,7 +73,7 @@ def main(
         masked = ablate_words(train_pairs, test_pairs, n_ablated)
         sets = {p.stem: load_pairs(p) for p in sorted((DATA / "contrast_sets").glob("*.jsonl"))}
         embed = load_embedding(embedding)
-        loaded = load_model(model, device=device, dtype=dtype)
+        loaded = load_model(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
 
         def read(pairs: "Sequence[ContrastivePair]", name: str) -> dict:
             print(f"reading {len(pairs)} {name} pairs", file=sys.stderr)

@@ -30,6 +30,7 @@ from empathy_lens.cli.shared import (
     DtypeOption,
     JsonOption,
     SeedOption,
+    TrustOption,
     clear_errors,
     run_script,
 )
@@ -144,6 +145,7 @@ def main(
     backend: BackendOption = "auto",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    trust_remote_code: TrustOption = False,
     json: JsonOption = False,
 ) -> None:
     """What do players score in the five Empathy-in-Action games?"""
@@ -163,7 +165,13 @@ def main(
             from empathy_lens.models import load_model
 
             choice = Choice("generate" if generate else "score", temperature, calibrated)
-            load = partial(load_model, backend=backend, device=device, dtype=dtype)
+            load = partial(
+                load_model,
+                backend=backend,
+                device=device,
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+            )
             out = play_model(model, n_episodes, seed, choice, load)
     if json:
         print(dumps(out, indent=2))

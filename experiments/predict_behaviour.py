@@ -21,6 +21,10 @@ import typer
 
 from empathy_lens.cli.shared import (
     FROM_LAST_STAGE,
+    BackendOption,
+    DeviceOption,
+    DtypeOption,
+    TrustOption,
     clear_errors,
     parse_numbers,
     run_folder_option,
@@ -51,9 +55,10 @@ def main(
     random_episodes: Annotated[int, typer.Option(min=1, help="of each game, for each of them")] = 1,
     transcripts: Annotated[int, typer.Option(min=0, help="episodes to show token by token")] = 3,
     resume: Annotated[bool, typer.Option("--resume", help="skip what has been played")] = False,
-    backend: Annotated[str, typer.Option()] = "auto",
-    device: Annotated[str, typer.Option()] = "auto",
-    dtype: Annotated[str, typer.Option()] = "auto",
+    backend: BackendOption = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    trust_remote_code: TrustOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result")] = False,
 ) -> None:
     """Play, predict, and write the results into the run's folder."""
@@ -88,7 +93,13 @@ def main(
         with progress_bars() as console:
             stages = Run(run, resume, console.announce)
             console.announce(f"loading {model}")
-            loaded = load_model(model, backend=backend, device=device, dtype=dtype)  # type: ignore[arg-type]
+            loaded = load_model(
+                model,
+                backend=backend,
+                device=device,
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+            )
             play = play_under_instructions(
                 stages,
                 loaded,

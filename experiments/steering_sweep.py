@@ -34,6 +34,7 @@ from empathy_lens.cli.shared import (
     ModelOption,
     ResumeOption,
     SeedOption,
+    TrustOption,
     clear_errors,
     parse_numbers,
     run_folder_option,
@@ -87,7 +88,13 @@ def sweep(args: SimpleNamespace) -> list[str]:
     out: Path = args.out
     with progress_bars() as console:
         run = Run(out / "sweep", args.resume, console.announce)
-        model = load_model(args.model, backend=args.backend, device=args.device, dtype=args.dtype)
+        model = load_model(
+            args.model,
+            backend=args.backend,
+            device=args.device,
+            dtype=args.dtype,
+            trust_remote_code=args.trust_remote_code,
+        )
         swept = range(int(model.cfg.n_layers)) if asked == "all" else asked
         if wanted != "all" and (unknown := sorted(set(wanted) - set(swept))):
             raise InputError(f"--control-layers: layers {unknown} are not among those swept")
@@ -172,6 +179,7 @@ def main(
     backend: BackendOption = "auto",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    trust_remote_code: TrustOption = False,
     layers: LayersOption = "all",
     alphas: Annotated[
         str, typer.Option(metavar="LIST", help="strengths in mean class gaps, 0 among them")

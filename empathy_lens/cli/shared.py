@@ -52,6 +52,14 @@ RevisionOption = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="revision of a hub model", rich_help_panel=MODEL),
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="run code that comes with the model; it can do all that you can do here",
+        rich_help_panel=MODEL,
+    ),
+]
 LayersOption = Annotated[
     str,
     typer.Option(metavar="LIST", help="all, or numbers such as 8,12,16", rich_help_panel=RUN),

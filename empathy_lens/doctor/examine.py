@@ -61,6 +61,7 @@ def examine(
     dtype: str = "auto",
     run: bool = True,
     download: bool = False,
+    trust_remote_code: bool = False,
 ) -> Examination:
     """The machine, what the model needs, and where ``run`` allows it whether it computes right.
 
@@ -80,15 +81,17 @@ def examine(
         config = known_config(source.hub_id)
         checks.append(Check("configuration", "ok", f"{config.model_type}, built-in sizes"))
     else:
-        source = locate_model(name)
+        source = locate_model(name, trust_remote_code=trust_remote_code)
         try:
             config, check = model_config(source)
             checks.append(check)
         except ModelError as error:
-            checks.append(Check("configuration", "fail", str(error), "", _remedy(source)))
+            own_code = "--trust-remote-code" in str(error)  # Says itself what is to be done.
+            remedy = "" if own_code else _remedy(source)
+            checks.append(Check("configuration", "fail", str(error), "", remedy))
             return Examination(worst(checks), tuple(checks))
     precision = resolve_dtype(dtype, on, config.model_type)
-    need = memory_need(config, precision)
+    need = memory_need(config, precision, trust_remote_code=trust_remote_code)
     checks.append(_backend_check(source, config, backend))
     checks.append(memory_check(need, on))
     here = source.local or is_downloaded(source)
@@ -104,7 +107,9 @@ def examine(
         checks.append(Check("parity", "warn", "not run: the weights are not here", "", remedy))
     elif run:
         try:
-            of_model, maxima = _parity(name, backend, on, precision, need)
+            of_model, maxima = _parity(
+                name, backend, on, precision, need, trust_remote_code=trust_remote_code
+            )
             checks += of_model
         except ModelError as error:
             checks.append(Check("load", "fail", str(error)))
@@ -140,10 +145,16 @@ def _remedy(source: ModelSource) -> str:
 
 
 def _parity(
-    name: str, backend: Backend, device: torch.device, dtype: torch.dtype, need: MemoryNeed
+    name: str,
+    backend: Backend,
+    device: torch.device,
+    dtype: torch.dtype,
+    need: MemoryNeed,
+    *,
+    trust_remote_code: bool,
 ) -> tuple[list[Check], tuple[float, ...]]:
     """One model at a time: the hub's on the CPU if need be, the hub's on the device, ours."""
-    source = locate_model(name)
+    source = locate_model(name, trust_remote_code=trust_remote_code)
     checkpoint = find_checkpoint(source)
     if checkpoint is not None:
         open_checkpoint(checkpoint)  # Names damage in a sentence, where transformers would not.
@@ -161,7 +172,11 @@ def _parity(
             )
     reference = hub_reference(source, dtype, device)
     model = load_model(
-        name, backend=backend, device=str(device), dtype=str(dtype).removeprefix("torch.")
+        name,
+        backend=backend,
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+        trust_remote_code=trust_remote_code,
     )
     checks = [*model_checks(model, reference, on_cpu), *checks]
     maxima = tuple(residual_maxima(model))

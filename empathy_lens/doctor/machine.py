@@ -148,9 +148,11 @@ class MemoryNeed:
     total: int
 
 
-def memory_need(config: HubConfig, dtype: torch.dtype) -> MemoryNeed:
+def memory_need(
+    config: HubConfig, dtype: torch.dtype, *, trust_remote_code: bool = False
+) -> MemoryNeed:
     """The need of a model with this hub configuration. No weights are read or made."""
-    model = parameters_only(config)
+    model = parameters_only(config, trust_remote_code=trust_remote_code)
     n = sum(p.numel() for p in model.parameters())
     text = config.get_text_config()
     stored = getattr(config, "dtype", None) or torch.float32

@@ -61,7 +61,8 @@ def hub_reference(source: ModelSource, dtype: torch.dtype, device: torch.device)
         dtype=dtype,
         device_map={"": device},
         attn_implementation="eager",
-        **source.options,
+        use_safetensors=True,
+        **source.auto_options,
     ).eval()
     tokens, blocks, logits = [], [], []
     for text in TEXTS:

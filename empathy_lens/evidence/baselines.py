@@ -236,8 +236,9 @@ def _tokenizer_and_model(folder: Path) -> tuple[Tokenizer, torch.nn.Module]:
     """Loaded once, since several baselines read with them."""
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    options = {"local_files_only": True, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
     return tokenizer, model.eval()
 
 

@@ -42,19 +42,26 @@ class ModelSource:
     """Where a checkpoint is read from (a folder, or an id on the hub), and its name there.
 
     ``revision`` is a branch, tag or commit of the hub; None means its default branch.
+    ``trust_remote_code`` lets code run that comes with the model.
     """
 
     path: str
     hub_id: str
     local: bool
     revision: str | None = None
+    trust_remote_code: bool = False
 
     @property
     def options(self) -> dict[str, object]:
-        """Options of transformers' loaders, so that they read from here and nowhere else."""
+        """Options of transformers' readers, so that they read from here and nowhere else."""
         return {"local_files_only": self.local} | (
             {} if self.revision is None else {"revision": self.revision}
         )
+
+    @property
+    def auto_options(self) -> dict[str, object]:
+        """The same for its Auto classes, which ask on standard input unless they are told."""
+        return {**self.options, "trust_remote_code": self.trust_remote_code}
 
 
 def embedded_key(name: str) -> str | None:
@@ -64,7 +71,9 @@ def embedded_key(name: str) -> str | None:
     return name.partition(":")[2] or "gemma3-270m"
 
 
-def locate_model(name: str, revision: str | None = None) -> ModelSource:
+def locate_model(
+    name: str, revision: str | None = None, *, trust_remote_code: bool = False
+) -> ModelSource:
     """The source that a user's ``--model`` means. An embedded model is prepared on first use.
 
     Raises ModelError for a folder that is absent or lacks its config or tokenizer.
@@ -83,10 +92,10 @@ def locate_model(name: str, revision: str | None = None) -> ModelSource:
                 f"{folder}: expected a model folder, it has no tokenizer "
                 f"(none of {', '.join(TOKENIZER_FILES)})"
             )
-        return ModelSource(str(folder), folder.name, True, revision)
+        return ModelSource(str(folder), folder.name, True, revision, trust_remote_code)
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(f"{name}: no such folder, and not a hub id (owner/name)")
-    return ModelSource(name, name, False, revision)
+    return ModelSource(name, name, False, revision, trust_remote_code)
 
 
 @runtime_checkable

@@ -98,7 +98,7 @@ EMBEDDED_MODELS = {
 def cache_folder() -> Path:
     """Where dequantised models are kept: ``EMPATHY_LENS_CACHE`` or the platform's cache folder."""
     chosen = os.environ.get("EMPATHY_LENS_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("empathy_lens"))
+    return Path(chosen or platformdirs.user_cache_dir("empathy_lens")).expanduser()
 
 
 def embedded_folder(name: str) -> Path:

@@ -88,17 +88,33 @@ def hooked_config(
     from transformer_lens import loading_from_pretrained as loading
 
     options: dict[str, object] = {"dtype": dtype, "n_ctx": n_ctx, "device": str(device)}
+    # What a folder's configuration says is known already: no code of its own is needed for it.
+    options["trust_remote_code"] = source.trust_remote_code and not source.local
     if hub_config.architectures[0] in GEMMA_ARCHITECTURES:
         # TransformerLens knows these by name only, with sizes typed in; read them instead.
         return HookedTransformerConfig(**_gemma_config(hub_config, source.hub_id), **options)
     if not source.local:
-        return loading.get_pretrained_model_config(
-            source.path, hf_cfg=hub_config.to_dict(), **options
-        )
+        with _nothing_trusted_unasked():
+            return loading.get_pretrained_model_config(
+                source.path, hf_cfg=hub_config.to_dict(), **options
+            )
     # TransformerLens guesses the architecture from the words in a path: give it a neutral one.
     with tempfile.TemporaryDirectory(prefix="checkpoint") as neutral:
         shutil.copy(Path(source.path) / "config.json", neutral)
         return loading.get_pretrained_model_config(neutral, hf_cfg=hub_config.to_dict(), **options)
+
+
+@contextmanager
+def _nothing_trusted_unasked() -> Iterator[None]:
+    """TransformerLens lets some hub models run their own code; here only the user may."""
+    from transformer_lens import loading_from_pretrained as loading
+
+    trusted = loading.NEED_REMOTE_CODE_MODELS
+    loading.NEED_REMOTE_CODE_MODELS = ()
+    try:
+        yield
+    finally:
+        loading.NEED_REMOTE_CODE_MODELS = trusted
 
 
 @contextmanager

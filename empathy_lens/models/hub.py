@@ -7,8 +7,9 @@ is what the model takes there, never a copy more.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypedDict
 
 import torch
@@ -16,11 +17,21 @@ from transformers import PretrainedConfig as HubConfig
 from transformers import PreTrainedModel as HubModel
 
 from ..errors import ModelError
+from ..files import read_json
 from ..types import Tokenizer
-from .checkpoint import ModelSource, StoredTensor, find_checkpoint, open_checkpoint, some_names
+from .checkpoint import (
+    SINGLE_FILE,
+    ModelSource,
+    StoredTensor,
+    find_checkpoint,
+    open_checkpoint,
+    some_names,
+)
 
 # Loading less than this takes seconds: a progress bar would only flash by.
 SHOW_PROGRESS_BYTES = 4e9
+# What transformers says where code of the model's own would have to run and must not.
+ASKS_FOR_TRUST = "trust_remote_code=True"
 
 
 class LoadingInfo(TypedDict):
@@ -36,7 +47,7 @@ def load_hub_config(source: ModelSource) -> HubConfig:
     from transformers import AutoConfig
 
     with _clear_faults(source), _quiet_transformers():
-        return AutoConfig.from_pretrained(source.path, **source.options)
+        return AutoConfig.from_pretrained(source.path, **source.auto_options)
 
 
 def load_tokenizer(source: ModelSource) -> Tokenizer:
@@ -44,24 +55,31 @@ def load_tokenizer(source: ModelSource) -> Tokenizer:
     from transformers import AutoTokenizer
 
     with _clear_faults(source), _quiet_transformers():
-        tokenizer = AutoTokenizer.from_pretrained(source.path, **source.options)
+        tokenizer = AutoTokenizer.from_pretrained(source.path, **source.auto_options)
+    if source.trust_remote_code:
+        # Said aloud too: TransformerLens may read the tokenizer again.
+        tokenizer.init_kwargs["trust_remote_code"] = True
     if tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]:
         # Said aloud, so that TransformerLens does not read the tokenizer a second time to get it.
         tokenizer.init_kwargs["add_bos_token"] = True
     return tokenizer
 
 
-def parameters_only(config: HubConfig) -> HubModel:
+def parameters_only(config: HubConfig, *, trust_remote_code: bool = False) -> HubModel:
     """The model of a configuration without values (on torch's meta device); takes no memory.
 
-    Raises ModelError for a configuration that no causal language model has.
+    Raises ModelError for a configuration that no causal language model has, or that needs code
+    of the model's own.
     """
     from transformers import AutoModelForCausalLM
 
     try:
         with _quiet_transformers(), torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config)
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+        if ASKS_FOR_TRUST in str(error):
+            maps = {"config.json": getattr(config, "auto_map", None)}
+            raise ModelError(_own_code(config.name_or_path, maps)) from None
         raise ModelError(
             f"no causal language model can be made from this configuration: {_first_line(error)}"
         ) from None
@@ -85,18 +103,25 @@ def load_hub_model(source: ModelSource, dtype: torch.dtype, device: torch.device
             "output_loading_info": True,
             "ignore_mismatched_sizes": True,
         }
-        if checkpoint is None or getattr(config, "quantization_config", None) is not None:
+        if checkpoint is None:
+            raise ModelError(
+                f"model {source.path!r} could not be loaded: it has no {SINGLE_FILE}, and no other "
+                "weights are read (unpickling pytorch_model.bin or a .pt file can run code); get "
+                "a copy with safetensors, or write one with save_pretrained of transformers where "
+                "you trust the file"
+            )
+        if getattr(config, "quantization_config", None) is not None:
             from transformers import AutoModelForCausalLM
 
             with _quiet_transformers():
                 model, loading = AutoModelForCausalLM.from_pretrained(
-                    source.path, **options, **source.options
+                    source.path, use_safetensors=True, **options, **source.auto_options
                 )
         else:
             from transformers import GenerationConfig
 
             tensors = open_checkpoint(checkpoint)
-            empty = parameters_only(config)
+            empty = parameters_only(config, trust_remote_code=source.trust_remote_code)
             _check_kinds(source, empty, tensors)
             settings = empty.generation_config
             with _quiet_transformers(progress=checkpoint.n_bytes > SHOW_PROGRESS_BYTES):
@@ -164,11 +189,42 @@ def _clear_faults(source: ModelSource) -> Iterator[None]:
             "'embedded:smollm2', a hub id such as google/gemma-2-9b-it, or a folder"
         ) from None
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        if ASKS_FOR_TRUST in str(error):
+            raise ModelError(_own_code(source.path, _auto_maps(source))) from None
         raise ModelError(
             f"model {source.path!r} could not be loaded: {_first_line(error)} (expected "
             "'embedded', 'embedded:smollm2', a hub id that can be reached from here, or a model "
             "folder)"
         ) from None
+
+
+def _auto_maps(source: ModelSource) -> dict[str, object]:
+    """What the model's files say of code of its own, by file."""
+    from transformers.utils.hub import cached_file
+
+    maps = {}
+    for name in ("config.json", "tokenizer_config.json"):
+        path = cached_file(
+            source.path, name, _raise_exceptions_for_missing_entries=False, **source.options
+        )
+        data = read_json(Path(path)) if path is not None else None
+        maps[name] = data.get("auto_map") if isinstance(data, dict) else None
+    return maps
+
+
+def _own_code(name: str, auto_maps: Mapping[str, object]) -> str:
+    """The message for a model whose ``auto_map`` (by file) names classes in files of its own."""
+    named = []
+    for file, auto_map in auto_maps.items():
+        classes = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
+        listed = [c for each in classes for c in (each if isinstance(each, list) else [each])]
+        code = {f"{c.rpartition('.')[0]}.py" for c in listed if isinstance(c, str)}
+        named += [f"{', '.join(sorted(code))}, named in {file}"] if code else []
+    return (
+        f"model {name!r} comes with code of its own ({'; '.join(named) or 'see its auto_map'}), "
+        "which is not run: it could do whatever you can do on this machine. Read it, then allow it "
+        "with --trust-remote-code (in Python trust_remote_code=True), or take another model"
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -46,6 +46,7 @@ def load_model(
     dtype: str = "auto",
     revision: str | None = None,
     n_ctx: int = 2048,
+    trust_remote_code: bool = False,
 ) -> HookedModel:
     """A language model with hooks, ready for inference.
 
@@ -61,13 +62,18 @@ def load_model(
         which overflows there), float32 on CPU.
     n_ctx
         Longest text in tokens that will be accepted (at most what the model was made for).
+    trust_remote_code
+        Let code run that comes with the model (its ``auto_map``): it can do whatever you can do
+        on this machine, so read it first. Without it such a model is refused, unless
+        transformers has code of its own for it. Kept in the provenance.
 
     Raises
     ------
     InputError
         float16 on CPU, an unknown backend, device or dtype.
     ModelError
-        The model does not exist, is gated, cannot be reached, or is not supported.
+        The model does not exist, is gated, cannot be reached, is not supported, needs code of
+        its own, or has pickled weights only.
     """
     resolved_device = resolve_device(device)
     resolved_dtype = resolve_dtype(dtype, resolved_device)
@@ -78,7 +84,7 @@ def load_model(
             f"transformer-lens {version('transformer-lens')} has no HookedTransformer; "
             "use --backend bridge, or install 'transformer-lens>=3.9,<4'"
         )
-    source = locate_model(str(name), revision)
+    source = locate_model(str(name), revision, trust_remote_code=trust_remote_code)
     if dtype == "auto":
         resolved_dtype = resolve_dtype(dtype, resolved_device, load_hub_config(source).model_type)
     tokenizer = load_tokenizer(source)
@@ -98,6 +104,7 @@ def load_model(
         transformer_lens=version("transformer-lens"),
         revision=revision or "",
         prompt_format=prompt_format,
+        trust_remote_code=trust_remote_code,
     )
     _attach_card(model, ModelCard(provenance, bos_id, stops, chat, n_ctx))
     return model
@@ -131,6 +138,7 @@ def _with_hooks(
                 tokenizer=tokenizer,
                 dtype=dtype,
                 device=hub_model.device,
+                trust_remote_code=source.trust_remote_code,
             )
     except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
         raise ModelError(f"TransformerLens cannot bridge {source.hub_id}: {error}") from error

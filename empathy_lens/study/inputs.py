@@ -111,6 +111,7 @@ class StudyOptions:
     ``n_controls`` the random directions that are steered beside the real one; ``n_masked`` the
     telling words that are masked in the test pairs once more read; ``embedding`` names the
     sentence embedding that joins the word baselines ("none" or one of ``EMBEDDINGS``).
+    ``trust_remote_code`` lets code run that comes with the model.
     ``allow_overlap`` takes test pairs that train has as well; no claim on them is then supported.
     """
 
@@ -120,6 +121,7 @@ class StudyOptions:
     device: str = "auto"
     dtype: str = "auto"
     revision: str | None = None
+    trust_remote_code: bool = False
     layers: tuple[int, ...] | Literal["all"] = "all"
     seed: int = 0
     skip_steering: bool = False
@@ -213,7 +215,12 @@ class Study:
         o = self.options
         self.run.announce(f"loading {o.model}")
         return load_model(
-            o.model, backend=o.backend, device=o.device, dtype=o.dtype, revision=o.revision
+            o.model,
+            backend=o.backend,
+            device=o.device,
+            dtype=o.dtype,
+            revision=o.revision,
+            trust_remote_code=o.trust_remote_code,
         )
 
     @property
@@ -226,7 +233,8 @@ class Study:
             if folder.is_dir()
             else []
         )
-        return [o.model, o.backend, o.device, o.dtype, o.revision, list(o.layers), stamp]
+        trust = ["trust_remote_code"] if o.trust_remote_code else []
+        return [o.model, o.backend, o.device, o.dtype, o.revision, list(o.layers), stamp, *trust]
 
     def json(self, name: str) -> Any:
         return read_json(self.run.folder / f"{name}.json")

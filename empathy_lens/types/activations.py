@@ -37,7 +37,8 @@ class Provenance:
     ``weight_basis`` names the basis in which the residual stream is written ("hub" where
     the weights are unprocessed, so that ``resid_post`` equals the hub model's block output).
     ``weights_hash`` fingerprints the weights themselves, not their file. ``precision`` names what
-    was computed in where that is less than ``dtype``, else it is empty.
+    was computed in where that is less than ``dtype``, else it is empty. ``trust_remote_code`` says
+    that code which came with the model was allowed to run.
     """
 
     model_name: str
@@ -50,6 +51,7 @@ class Provenance:
     prompt_format: str = ""
     data_hash: str = ""
     precision: str = ""
+    trust_remote_code: bool = False
 
     def __repr__(self) -> str:
         return (
