@@ -6,6 +6,7 @@ Progress goes to standard error and is plain lines where that is not a terminal.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +21,22 @@ from rich.table import Table
 from .results import RunSummary
 from .types import Progress as ProgressCallback
 
-__all__ = ["RunConsole", "criteria_table", "printable", "progress_bars"]
+__all__ = ["RunConsole", "criteria_table", "printable", "progress_bars", "say", "shown"]
 
 
 def printable(text: str) -> str:
     """A text as a terminal may show it: what would steer the terminal is shown as a mark."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def shown(text: object) -> str:
+    """A text from outside for rich to print as it stands: no markup, nothing that steers."""
+    return escape(printable(str(text)))
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Prints a line that may hold texts from outside, on standard output or error."""
+    print(printable(str(text)), file=sys.stderr if err else sys.stdout)
 
 
 @dataclass
@@ -38,10 +49,10 @@ class RunConsole:
 
     def announce(self, stage: str) -> None:
         elapsed = time.perf_counter() - self.start
-        self.console.print(f"[dim]{elapsed:6.1f}s[/dim]  {escape(stage)}", highlight=False)
+        self.console.print(f"[dim]{elapsed:6.1f}s[/dim]  {shown(stage)}", highlight=False)
 
     def progress(self, name: str) -> ProgressCallback:
-        task = self.bars.add_task(escape(name), total=None)
+        task = self.bars.add_task(shown(name), total=None)
 
         def update(done: int, total: int) -> None:
             self.bars.update(task, completed=done, total=total, visible=done < total)
@@ -78,11 +89,11 @@ def criteria_table(summary: RunSummary, folder: Path) -> None:
         table.add_column(heading)
     marks = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "[dim]not measured[/dim]"}
     for row in summary.criteria:
-        table.add_row(row.level, escape(row.name), escape(row.detail), marks[row.met])
+        table.add_row(row.level, shown(row.name), shown(row.detail), marks[row.met])
     console.print(table)
     console.print(
         f"{summary.wall_seconds:.0f} s, peak memory {summary.peak_rss_mb / 1000:.2f} GB. "
-        f"Report: {folder / 'report.html'}",
+        f"Report: {shown(folder / 'report.html')}",
         highlight=False,
         soft_wrap=True,
     )

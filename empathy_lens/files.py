@@ -36,6 +36,7 @@ __all__ = [
 
 
 LOCK = ".lock"
+STEM_BYTES = 100
 SUFFIX = ".part"
 
 
@@ -256,8 +257,12 @@ def check_writable(folder: Path) -> None:
 
 
 def file_stem(name: str) -> str:
-    """A name as part of a file's name: letters, digits, dots and dashes."""
-    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "unnamed"
+    """A name as part of a file's name: letters, digits, dots and dashes, at most 100 bytes."""
+    stem = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "unnamed"
+    if len(stem.encode()) <= STEM_BYTES:
+        return stem
+    told_apart = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{stem.encode()[: STEM_BYTES - 9].decode(errors='ignore')}-{told_apart}"
 
 
 def input_hash(inputs: Any) -> str:

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from empathy_lens.cli.shared import SeedOption, clear_errors, run_script
+from empathy_lens.console import say
 from empathy_lens.data import load_pairs, save_pairs, split_pairs
 from empathy_lens.errors import InputError
 from empathy_lens.pairs import DatasetSummary, describe
@@ -61,7 +62,7 @@ def main(
     """Split the contrastive pairs into train and test and describe them."""
     with clear_errors("Run it again: every pair is in one file or the other."):
         summary = build(folder, out, n_test=n_test, seed=seed)
-    print(f"{out}: {summary.by_split}, seed {seed}")
+    say(f"{out}: {summary.by_split}, seed {seed}")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ def main(
     """Measure the shipped pairs, or yours, and print the card."""
     with clear_errors("Run it again: nothing is kept."):
         from empathy_lens.activations import extract_poolings
+        from empathy_lens.console import say
         from empathy_lens.data import load_pairs
         from empathy_lens.evidence import Draws, StudyData, evidence_card
         from empathy_lens.evidence.baselines import ablate_words, load_embedding
@@ -92,7 +93,7 @@ def main(
         )
         layer = select_layer(trains["mean"], seed=seed).layer
         card = evidence_card(data, layer, embed=embed, draws=Draws(seed))
-        print(card)
+        say(card)
         if out is not None:
             write_result(out, card)
 

@@ -10,7 +10,6 @@ twice.
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,7 +50,7 @@ def main(
     """Ask for pairs, check them and write a data set."""
     with clear_errors(AGAIN):
         from empathy_lens.cli.generation import print_plan, print_run
-        from empathy_lens.console import progress_bars
+        from empathy_lens.console import progress_bars, say
         from empathy_lens.data import load_pairs
         from empathy_lens.pairs import GenerateOptions, generate, load_prompts, plan_and_price
         from empathy_lens.results import to_plain
@@ -87,7 +86,7 @@ def main(
             made = generate(options, console.progress("pairs"))
         _print_json(to_plain(made.summary)) if as_json else print_run(made, options)
         for message in made.halted.values():
-            print(f"warning: {message}", file=sys.stderr)
+            say(f"warning: {message}", err=True)
         if made.halted:
             raise SystemExit(1)
 

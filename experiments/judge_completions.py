@@ -37,7 +37,7 @@ def main(
         from rich.console import Console
 
         from empathy_lens.cli.generation import print_costs
-        from empathy_lens.console import progress_bars
+        from empathy_lens.console import progress_bars, say
         from empathy_lens.data import load_rubric_completions, load_scenarios
         from empathy_lens.pairs.api_judge import (
             JudgeReport,
@@ -95,7 +95,7 @@ def main(
             terminal.print(f"{name}: {figure or 'cannot be had'}", highlight=False)
         missing = Counter(s.missing for s in scores if s.value is None)
         why = ", ".join(f"{reason} {n}" for reason, n in sorted(missing.items())) or "none"
-        terminal.print(f"{len(scores)} texts in {out}; without a score: {why}", soft_wrap=True)
+        say(f"{len(scores)} texts in {out}; without a score: {why}")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def main(
 ) -> None:
     """Play, predict, and write the results into the run's folder."""
     with clear_errors(FROM_LAST_STAGE):
-        from empathy_lens.console import progress_bars
+        from empathy_lens.console import progress_bars, say
         from empathy_lens.directions.store import load_directions
         from empathy_lens.errors import InputError
         from empathy_lens.files import read_json, write_json
@@ -143,7 +143,7 @@ def main(
         if as_json:
             print(json.dumps(out, indent=2))
         else:
-            print(f"{result.finding} Results: {run / 'on_policy.json'}")
+            say(f"{result.finding} Results: {run / 'on_policy.json'}")
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def generated_pairs(
 ) -> tuple[Path | None, Path | None]:
     """Generated and shipped pairs together; the shipped ones alone where there are no keys."""
     from empathy_lens.cli.generation import print_run
-    from empathy_lens.console import progress_bars
+    from empathy_lens.console import progress_bars, say
     from empathy_lens.data import load_pairs
     from empathy_lens.pairs import GenerateOptions, generate
     from empathy_lens.vendors import DEFAULT_CONFIG, MissingKeysError, load_config
@@ -156,7 +156,7 @@ def generated_pairs(
         with progress_bars() as console:
             made = generate(options, console.progress("pairs"))
     except MissingKeysError as error:
-        print(f"warning: {error}. Going on with the shipped pairs.", file=sys.stderr)
+        say(f"warning: {error}. Going on with the shipped pairs.", err=True)
         return None, None
     print_run(made, options)
     return out / "train_pairs.jsonl", out / "test_pairs.jsonl"

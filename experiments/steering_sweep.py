@@ -40,7 +40,7 @@ from empathy_lens.cli.shared import (
     run_folder_option,
     run_script,
 )
-from empathy_lens.console import progress_bars
+from empathy_lens.console import progress_bars, say
 from empathy_lens.data import (
     load_neutral_texts,
     load_pairs,
@@ -209,7 +209,7 @@ def main(
     asked = SimpleNamespace(**locals())
     with clear_errors(FROM_LAST_STAGE):
         for line in sweep(asked):
-            print(line)
+            say(line)
 
 
 if __name__ == "__main__":

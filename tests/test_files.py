@@ -12,6 +12,7 @@ from empathy_lens.errors import InputError
 from empathy_lens.files import (
     atomic_path,
     check_writable,
+    file_stem,
     read_json,
     remove_leftovers,
     sha256_file,
@@ -163,3 +164,18 @@ def test_a_json_file_ends_with_a_newline_and_is_utf8(tmp_path):
     assert raw.endswith("}\n")
     assert "ä" in raw
     assert json.loads(raw) == {"ä": 1}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "/etc/passwd", "a/b", "a\0b", "..", "", " ", "-rf", "x" * 300, "ж" * 300, "\ud800"],
+)
+def test_any_name_becomes_one_part_of_a_path(tmp_path, name):
+    write_text(tmp_path / f"{file_stem(name)}_direction_layer_1.npy", "x")
+    (made,) = tmp_path.iterdir()
+    assert made.is_file()
+    assert not made.name.startswith((".", "-"))
+
+
+def test_long_names_stay_apart():
+    assert file_stem("x" * 300 + "a") != file_stem("x" * 300 + "b")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..console import say
 from .shared import (
     FROM_LAST_STAGE,
     AllowOverlapOption,
@@ -33,7 +34,7 @@ from .shared import (
 
 ImageFormat = Literal["png", "svg"]
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False)
 
 
 def _print_version(asked: bool) -> bool:
@@ -62,7 +63,7 @@ def fetch(name: Annotated[str, typer.Argument(help="embedded model, such as smol
         from ..models.embedded import fetch_embedded
 
         name = name.removeprefix("embedded:")
-        typer.echo(f"embedded:{name} is ready in {fetch_embedded(name)}")
+        say(f"embedded:{name} is ready in {fetch_embedded(name)}")
 
 
 @app.command(cls=Command)
@@ -216,13 +217,13 @@ def report(
         from ..views import write_comparison, write_images, write_report
 
         if len(folders) > 1:
-            typer.echo(str(write_comparison(folders, out)))
+            say(write_comparison(folders, out))
         else:
-            typer.echo(str(write_report(folders[0])))
+            say(write_report(folders[0]))
         if images is not None:
             for folder in folders:
                 for path in write_images(folder, images):
-                    typer.echo(str(path))
+                    say(path)
 
 
 @app.command(cls=Command)
@@ -270,7 +271,7 @@ def view(
             from ..views import view_of
 
             view_of([projections], ["text"], layer=first).save(html)
-            typer.echo(str(html), err=json)
+            say(html, err=json)
         if json:
             typer.echo(dumps(command.projections_json(projections, directions[first])))
         elif html is None:

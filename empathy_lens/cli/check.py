@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from ..console import printable
+from ..console import shown
 from ..data import Overlap, find_overlaps, find_repeats, load_pairs
 from ..errors import DegenerateDataError
 from ..evidence.giveaways import giveaways
@@ -65,7 +64,7 @@ def print_checked(checked: Checked, console: Console) -> None:
     ):
         console.print(f"{title}: {len(rows) or 'nothing'}")
         for row in rows[:SHOWN]:
-            console.print(f"  {escape(printable(str(row)))}")
+            console.print(f"  {shown(row)}")
         if len(rows) > SHOWN:
             console.print(f"  … and {len(rows) - SHOWN} more (--json lists all)")
     table = Table(title="What gives the sides away", title_justify="left")
@@ -73,4 +72,4 @@ def print_checked(checked: Checked, console: Console) -> None:
     table.add_column("AUROC [95% interval], 0.5 = chance")
     for name, figure in checked.giveaways.items():
         table.add_row(name.replace("_", " "), str(figure or "nothing to read"))
-    console.print(table if checked.giveaways else f"not read: {checked.not_computed}")
+    console.print(table if checked.giveaways else f"not read: {shown(checked.not_computed)}")

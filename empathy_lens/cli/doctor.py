@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from ..console import shown
 from ..doctor.examine import Examination
 
 MARKS = {"ok": "[green]ok[/green]", "warn": "[yellow]warn[/yellow]", "fail": "[red]FAIL[/red]"}
@@ -21,7 +21,7 @@ def print_examination(found: Examination, console: Console) -> None:
     for check in found.checks:
         lines = [check.figure + (f" ({check.bound})" if check.bound else "")]
         lines += [f"→ {check.remedy}"] if check.remedy else []
-        table.add_row(MARKS[check.status], escape(check.name), escape("\n".join(lines)))
+        table.add_row(MARKS[check.status], shown(check.name), shown("\n".join(lines)))
     console.print(table)
     if found.resid_post_max:
         listed = " ".join(f"{value:,.0f}" for value in found.resid_post_max)
@@ -37,7 +37,7 @@ def print_models(states: Mapping[str, tuple[str, str]], console: Console) -> Non
     table.add_column("model", no_wrap=True)
     table.add_column("state", overflow="fold")
     for name, (state, command) in states.items():
-        table.add_row(f"embedded:{name}", escape(f"{state}\n→ {command}" if command else state))
+        table.add_row(f"embedded:{name}", shown(f"{state}\n→ {command}" if command else state))
     console.print(table)
 
 

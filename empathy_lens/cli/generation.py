@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from ..console import shown
 from ..pairs import Generated, GenerateOptions, Slot
 from ..pairs.plan import Price
 from ..vendors import Costs
@@ -20,7 +20,7 @@ def print_plan(slots: Sequence[Slot], price: Price, options: GenerateOptions) ->
     table = _table("Plan", "vendor", "model", "pairs", "key from")
     models = Counter((s.vendor.name, s.model.name, s.vendor.key_env) for s in slots)
     for (vendor, model, key_env), n in models.items():
-        table.add_row(vendor, model, str(n), key_env or "none needed")
+        table.add_row(shown(vendor), shown(model), str(n), shown(key_env or "none needed"))
     console.print(table)
     axes = {
         "scenarios": Counter(s.scenario.id for s in slots),
@@ -29,7 +29,7 @@ def print_plan(slots: Sequence[Slot], price: Price, options: GenerateOptions) ->
     }
     for name, counts in axes.items():
         console.print(
-            f"{name}: " + ", ".join(f"{k} {n}" for k, n in counts.items()), highlight=False
+            shown(f"{name}: " + ", ".join(f"{k} {n}" for k, n in counts.items())), highlight=False
         )
     limits = options.config.limits
     cap = limits.max_cost_usd if options.max_cost_usd is None else options.max_cost_usd
@@ -68,7 +68,7 @@ def print_run(made: Generated, options: GenerateOptions) -> None:
         lines.append(f"{made.unasked} pairs are still to be asked for: run the same command again")
     lines.append(f"train and test: {_counts(summary.by_split)}, in {options.out}")
     for line in lines:
-        console.print(escape(line), highlight=False, soft_wrap=True)
+        console.print(shown(line), highlight=False, soft_wrap=True)
 
 
 def print_costs(console: Console, costs: Costs) -> None:
@@ -76,7 +76,7 @@ def print_costs(console: Console, costs: Costs) -> None:
     table = _table("Paid", "vendor", "answers", "tokens in", "tokens out", "US dollars", "failures")
     for name, row in costs.by_vendor.items():
         tokens = [f"{n:,}" for n in (row.answers, row.input_tokens, row.output_tokens)]
-        table.add_row(name, *tokens, f"{row.cost_usd:.4f}", escape(_counts(row.failures)))
+        table.add_row(shown(name), *tokens, f"{row.cost_usd:.4f}", shown(_counts(row.failures)))
     console.print(table)
     doubt = costs.calls_in_doubt
     note = f", of them {doubt} calls of killed runs at their highest price" if doubt else ""

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from ..console import printable
+from ..console import shown
 from ..data import load_pairs
 from ..errors import InputError
 from ..pairs.review import (
@@ -41,7 +40,7 @@ def review_pairs(file: Path, reviewer: str) -> None:
     console, path = Console(highlight=False), reviews_path(file)
     pairs = load_pairs(file)
     left = undecided(pairs, load_decisions(path), reviewer)
-    console.print(f"{len(left)} of {len(pairs)} pairs to read; decisions go to {escape(str(path))}")
+    console.print(f"{len(left)} of {len(pairs)} pairs to read; decisions go to {shown(str(path))}")
     for number, pair in enumerate(left, start=1):
         _show(console, pair, f"{number} of {len(left)}")
         if not _decide(console, path, pair, reviewer):
@@ -70,7 +69,7 @@ def _decide(console: Console, path: Path, pair: ContrastivePair, reviewer: str) 
             try:
                 edited = read_edit_form(form) if form else None
             except InputError as error:
-                console.print(escape(str(error)))
+                console.print(shown(str(error)))
             if edited is None:
                 continue
         verdict = VERDICTS.get(key)
@@ -82,7 +81,7 @@ def _decide(console: Console, path: Path, pair: ContrastivePair, reviewer: str) 
 
 def _show(console: Console, pair: ContrastivePair, place: str) -> None:
     about = (place, pair.pair_id, pair.format, pair.source_model)
-    console.rule(escape(" · ".join(part for part in about if part)))
+    console.rule(shown(" · ".join(part for part in about if part)))
     console.print(_panel(pair.prompt or "(no prompt)", "prompt", "white"))
     sides = Table.grid(expand=True, padding=(0, 1))
     sides.add_row(
@@ -94,9 +93,7 @@ def _show(console: Console, pair: ContrastivePair, place: str) -> None:
 
 def _panel(text: str, title: str, colour: str) -> Panel:
     """A text in a frame; what would steer the terminal is shown as a mark."""
-    return Panel(
-        escape(printable(text)), title=escape(title), title_align="left", border_style=colour
-    )
+    return Panel(shown(text), title=shown(title), title_align="left", border_style=colour)
 
 
 def _summarise(console: Console, path: Path) -> None:
@@ -104,8 +101,8 @@ def _summarise(console: Console, path: Path) -> None:
     for name in sorted({d.reviewer for d in decisions}):
         verdicts = [d.verdict for d in decisions if d.reviewer == name]
         counts = ", ".join(f"{v} {verdicts.count(v)}" for v in ("accept", "edit", "reject"))
-        console.print(f"{escape(name)}: {counts}")
+        console.print(f"{shown(name)}: {counts}")
     for k in kappas(decisions):
         value = "undefined (all decisions alike)" if k.kappa is None else f"{k.kappa:.2f}"
-        names = escape(" and ".join(k.reviewers))
+        names = shown(" and ".join(k.reviewers))
         console.print(f"{names}: {k.same} of {k.n_pairs} alike, Cohen's kappa {value}")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from ..console import printable, say
 from ..errors import EmpathyLensError, InputError
 
 MODEL, RUN, OUTPUT = "Model", "Run", "Output"
@@ -158,16 +159,23 @@ class Command(TyperCommand):
 
 def run_script(main: Callable[..., None]) -> None:
     """Runs a script's function as a command line of its own."""
-    app = typer.Typer(add_completion=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
     app.command(cls=Command)(main)
     app()
+
+
+class _Printable(logging.Formatter):
+    """Records as a terminal may show them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 @contextmanager
 def _logging(level: int) -> Iterator[None]:
     """What the package logs goes to standard error while the block runs."""
     logger, handler = logging.getLogger("empathy_lens"), logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(level)
@@ -190,13 +198,13 @@ def clear_errors(go_on: str = "Run the same command again.") -> Iterator[None]:
     try:
         yield
     except EmpathyLensError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", err=True)
         raise SystemExit(2) from None
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        say(f"error: {where}{error.strerror}", err=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(f"interrupted; nothing half-written is left. {go_on}", file=sys.stderr)

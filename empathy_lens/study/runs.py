@@ -97,7 +97,9 @@ def default_folder(model: str, root: Path = Path()) -> Path:
 
 def folder_name(model: str) -> str:
     """The name of a model's folder: its id without what a path cannot hold."""
-    return model.strip("/").replace("/", "--").replace(":", "-")
+    if not model.strip("./"):  # The folder that one stands in or under, which has a name.
+        model = Path(model).resolve().name
+    return model.strip("/").replace("/", "--").replace(":", "-") or "model"
 
 
 def peak_rss_mb() -> float:
