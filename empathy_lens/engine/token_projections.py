@@ -14,6 +14,7 @@ from ..errors import InputError, NonFiniteError
 from ..models import model_card, model_device
 from ..types import Concept, Decoder, Direction, HookedModel, Optionally, Site
 from .logits import is_finite, resid_post_cache, resolve_layers
+from .positions import Positions, TokenPlaces, check_positions
 from .tokens import encode
 
 
@@ -129,13 +130,14 @@ def token_projections(
     text: str,
     prompt: str = "",
     *,
-    steered: Sequence[bool] | None = None,
+    steered: Positions | None = None,
 ) -> TokenProjections:
     """Projects ``resid_post`` of every token of a text on the direction of each layer.
 
-    ``direction`` is one Direction or one per layer. ``steered`` only marks positions, for a view
-    of a text that was written under steering. Raises InputError for a direction that was made
-    from other weights, NonFiniteError for a NaN or infinity.
+    ``direction`` is one Direction or one per layer. ``steered`` only marks the positions at which
+    the text was steered as it was written, those that ``generate_steered`` was given: nothing
+    steers here. Raises InputError for a direction that was made from other weights and for unknown
+    positions, NonFiniteError for a NaN or infinity.
     """
     directions = _by_layer(model, direction)
     layers = resolve_layers(model, list(directions))
@@ -144,10 +146,10 @@ def token_projections(
     cache = resid_post_cache(model, tokens, layers)
     values = torch.stack([_project(directions[layer], cache.pop(layer)[0]) for layer in layers])
     n_pos = len(encoded.ids)
-    if steered is not None and len(steered) != n_pos:
-        raise InputError(
-            f"steered: expected one mark for each of {n_pos} tokens, got {len(steered)}"
-        )
+    pushed = torch.zeros(n_pos, dtype=torch.bool)
+    if steered is not None:
+        check_positions(steered)
+        pushed = TokenPlaces(1, 0, n_pos, n_prompt=(encoded.start,)).marked(steered)[0]
     position = torch.arange(n_pos)
     bos_id = model_card(model).bos_id
     return TokenProjections(
@@ -157,7 +159,7 @@ def token_projections(
         thresholds=tuple(directions[layer].threshold for layer in layers),
         raw_norms=tuple(directions[layer].raw_norm for layer in layers),
         pooled=position >= encoded.start,
-        steered=torch.tensor(steered or [False] * n_pos, dtype=torch.bool),
+        steered=pushed,
         bos=(position == 0) & (bos_id is not None and encoded.ids[0] == bos_id),
         concept=directions[layers[0]].concept,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +14,8 @@ import torch
 from ..engine.logits import last_logits
 from ..errors import InputError
 from ..models import model_card
+from ..steering import steered
+from ..steering.hooks import FwdHook
 from ..types import HookedModel, Progress
 from .actions import Action
 from .episodes import Policy, new_game, replay
@@ -29,7 +31,7 @@ def play_games(
     preambles: Sequence[str] | None = None,
     choice: Choice | None = None,
     layers: Sequence[int] | Literal["all"] = "all",
-    hooks: Sequence[tuple[str, Callable[..., object]]] = (),
+    hooks: Sequence[FwdHook] = (),
     seed: int = 0,
     batch_size: int = 10,
     name: str = "",
@@ -37,9 +39,10 @@ def play_games(
 ) -> Play:
     """Plays each (game, seed), with an instruction before the rules where ``preambles`` has one.
 
-    ``hooks`` act on everything that is read (steering). Draws depend on ``seed`` and the episode
-    alone, so that results are the same whatever ``batch_size`` (up to rounding of the scores).
-    Raises InputError for an unknown game, or a game that outgrows the model's context.
+    ``hooks`` act on everything that is read (steering); a game has no one prompt, so that positions
+    named after it are refused. Draws depend on ``seed`` and the episode alone, so that results are
+    the same whatever ``batch_size`` (up to rounding of the scores). Raises InputError for an
+    unknown game, a game that outgrows the model's context, or a direction of another model.
     """
     choice = choice or Choice()
     starts = list(preambles) if preambles is not None else [""] * len(episodes)
@@ -52,7 +55,7 @@ def play_games(
     rollouts = Rollouts(model, choice, chosen, starts, name)
     with ExitStack() as stack:
         if hooks:
-            stack.enter_context(model.hooks(fwd_hooks=list(hooks)))
+            stack.enter_context(steered(model, hooks))
         for first in range(0, len(episodes), batch_size):
             rollouts.play(episodes[first : first + batch_size], first, seed)
             if progress is not None:

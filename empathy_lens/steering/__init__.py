@@ -1,8 +1,9 @@
 """Steering as an experiment: hooks, dose, controls, damage, and an answer.
 
-``add_direction`` and its siblings are ordinary TransformerLens hooks; ``action_log_odds`` and
-``generate_steered`` measure under them; ``steering_sweep`` measures everything over layers and
-strengths, and ``recommend`` reads off what to use.
+``add_direction`` and its siblings are ordinary TransformerLens hooks; ``steered`` puts them on a
+model, told which tokens they act on; ``action_log_odds`` and ``generate_steered`` measure under
+them; ``steering_sweep`` measures everything over layers and strengths, and ``recommend`` reads off
+what to use.
 
 >>> from empathy_lens.steering import recommend, steering_sweep
 >>> sweep = steering_sweep(
@@ -11,6 +12,7 @@ strengths, and ``recommend`` reads off what to use.
 >>> answer = recommend(sweep)  # a layer and a strength with their effect and damage, or None
 """
 
+from .attach import check_direction, steered
 from .controls import (
     Coherence,
     Damage,
@@ -28,7 +30,6 @@ from .hooks import (
     ablate_direction,
     add_direction,
     by_row,
-    check_direction,
     clamp_direction,
     on_sites,
 )
@@ -68,5 +69,6 @@ __all__ = [
     "repetition",
     "save_sweep",
     "shuffled_controls",
+    "steered",
     "steering_sweep",
 ]

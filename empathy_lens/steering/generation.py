@@ -24,11 +24,20 @@ from ..engine.logits import (
     take_rows,
     unembed,
 )
+from ..engine.positions import (
+    POSITION_NAMES,
+    PlacedHook,
+    Positions,
+    TokenPlaces,
+    attached,
+    check_positions,
+)
 from ..engine.tokens import encode_prompt, pad_batch, pad_id
 from ..errors import InputError
 from ..models import model_card
 from ..types import Completion, Direction, HookedModel
-from .hooks import SteeringMethod, add_direction, check_room, check_steering, method_hook
+from .attach import check_room, check_steering
+from .hooks import FwdHook, SteeringMethod, add_direction, limited, method_hook
 
 BLOCK = 512
 
@@ -43,17 +52,20 @@ def generate_steered(
     scenario_ids: Sequence[str] | None = None,
     max_new_tokens: int = 60,
     temperature: float = 0.7,
-    new_tokens_only: bool = False,
+    positions: Positions = "all",
     method: SteeringMethod = add_direction,
     batch_rows: int = 64,
 ) -> list[Completion]:
     """One completion for each row (a prompt with its alpha and seed).
 
-    The direction is added at every position, prompt included, or with ``new_tokens_only`` at
-    those that the model writes. ``temperature`` 0 takes the most likely token. A row stops at the
-    model's end tokens. ``method`` makes the hook from direction and alpha: adding, or any other.
+    Whatever ``method`` makes of direction and alpha (adding, or any other hook) acts at
+    ``positions`` of the row's text: ``all`` (prompt included), ``last_prompt_token_on`` (where
+    every new token is written, the first too), ``new_tokens`` (the first is written unsteered),
+    ``prompt``, ``last_prompt_token``, or numbers, counted from the first token of the prompt, BOS.
+    ``temperature`` 0 takes the most likely token. A row stops at the model's end tokens.
     ``batch_rows`` bounds memory, not the result. Raises InputError for an empty list, rows of
-    unequal number, a prompt that leaves no room, or a direction of another model.
+    unequal number, unknown positions or a mask, a prompt that leaves no room, or a direction of
+    another model.
     """
     check_steering(model, [direction], alphas, prompts)
     if not len(prompts) == len(alphas) == len(seeds):
@@ -66,6 +78,12 @@ def generate_steered(
             "expected temperature >= 0, max_new_tokens >= 1 and batch_rows >= 1, "
             f"got {temperature}, {max_new_tokens}, {batch_rows}"
         )
+    if isinstance(positions, Tensor):
+        raise InputError(
+            "positions: a mask cannot follow a text as it grows; expected numbers, a slice or one "
+            f"of {', '.join(POSITION_NAMES)}"
+        )
+    check_positions(positions)
     encoded = {prompt: encode_prompt(model, prompt) for prompt in dict.fromkeys(prompts)}
     check_room(model, max(map(len, encoded.values())), max_new_tokens)
     names = scenario_ids or [""] * len(prompts)
@@ -79,7 +97,7 @@ def generate_steered(
             direction,
             max_new_tokens,
             temperature,
-            new_tokens_only=new_tokens_only,
+            positions=positions,
             method=method,
         )
         completions += [
@@ -129,6 +147,10 @@ class SharedRows:
     def alpha_of_row(self) -> list[float]:
         return [self.alpha_of_start[i] for i in self.start_of_row]
 
+    @property
+    def n_prompt_of_start(self) -> list[int]:
+        return [len(self.prompts[i]) for i in self.prompt_of_start]
+
 
 def sample_rows(
     model: HookedModel,
@@ -137,17 +159,27 @@ def sample_rows(
     max_new_tokens: int,
     temperature: float,
     *,
-    new_tokens_only: bool = False,
+    positions: Positions = "all",
     method: SteeringMethod = add_direction,
 ) -> list[tuple[list[int], bool]]:
     """New tokens of each row and whether it came to an end token; direction None: no hook."""
-    cache, logits, mask = _read_prompts(model, rows, None if new_tokens_only else direction, method)
+    at = positions if isinstance(positions, str) else ""
+
+    def hooks(alphas: Sequence[float]) -> list[FwdHook]:
+        if direction is None:
+            return []
+        return [limited(method_hook(method, direction, alphas), positions)]
+
+    in_prompt = [] if at == "new_tokens" else hooks(rows.alpha_of_start)
+    layer = 0 if direction is None else direction.site.layer
+    cache, logits, mask = _read_prompts(model, rows, in_prompt, layer)
+    afterwards = [] if at in ("prompt", "last_prompt_token") else hooks(rows.alpha_of_row)
     generators = [torch.Generator().manual_seed(seed) for seed in rows.seeds]
     stops = model_card(model).stop_ids
     new_ids: list[list[int]] = [[] for _ in rows.seeds]
     finished = [False] * len(rows.seeds)
-    hooks = [] if direction is None else [method_hook(method, direction, rows.alpha_of_row)]
-    with model.hooks(fwd_hooks=hooks):
+    n_prompt = [rows.n_prompt_of_start[i] for i in rows.start_of_row]
+    with attached(model, afterwards, n_prompt=n_prompt):
         for left in reversed(range(max_new_tokens)):
             tokens = _next_tokens(logits, generators, temperature)
             for row, token in enumerate(tokens[:, 0].tolist()):
@@ -162,35 +194,39 @@ def sample_rows(
 
 
 def _read_prompts(
-    model: HookedModel, rows: SharedRows, direction: Direction | None, method: SteeringMethod
+    model: HookedModel, rows: SharedRows, hooks: Sequence[FwdHook], layer: int
 ) -> tuple[KeyValueCache, Float[Tensor, "row d_vocab"], Int[Tensor, "row pos"]]:
-    """A cache with every row's prompt, and the logits of each row's first new token."""
+    """A cache with every row's prompt, and the logits of each row's first new token.
+
+    ``hooks`` holds one of ``layer`` that steers each start at its own alpha, or none.
+    """
     tokens, real = pad_batch(rows.prompts, pad_id(model), side="left")
     mask = real.long()
     prompt_of_start = torch.tensor(rows.prompt_of_start)
     start_of_row = torch.tensor(rows.start_of_row)
     prompt_of_row = prompt_of_start[start_of_row]
-    if direction is None:
+    if not hooks:
         cache = new_cache(model, len(tokens))
         logits = last_logits(model, tokens, mask, cache=cache)[:, -1]
         start_of_row = prompt_of_row
     elif can_resume(model):
-        layer = direction.site.layer
+        ((name, steer),) = hooks
         cache = new_cache(model, len(tokens))
         before = early_residual(model, tokens, mask, layer=layer, cache=cache)
         take_rows(cache, prompt_of_start)
-        _, steer = method_hook(method, direction, rows.alpha_of_start)
+        starts = mask[prompt_of_start]
+        places = TokenPlaces(len(starts), 0, starts.shape[1], starts, tuple(rows.n_prompt_of_start))
         after = resumed_residual(
             model,
-            steer(before[prompt_of_start.to(before.device)]),
+            steer(before[prompt_of_start.to(before.device)], PlacedHook(name, places)),
             layer=layer,
-            attention_mask=mask[prompt_of_start],
+            attention_mask=starts,
             cache=cache,
         )
         logits = unembed(model, after[:, -1])
     else:
         cache = new_cache(model, len(prompt_of_start))
-        with model.hooks(fwd_hooks=[method_hook(method, direction, rows.alpha_of_start)]):
+        with attached(model, hooks, n_prompt=rows.n_prompt_of_start):
             logits = last_logits(
                 model, tokens[prompt_of_start], mask[prompt_of_start], cache=cache
             )[:, -1]

@@ -9,20 +9,19 @@ units that carry over between layers and models).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..directions import check_same_model
 from ..engine.logits import is_finite
+from ..engine.positions import PlacedHook, Positions, check_positions
 from ..errors import InputError, NonFiniteError
-from ..models import model_card
-from ..types import Direction, HookedModel, Site
+from ..types import Direction, Site
 
 
 @runtime_checkable
@@ -44,8 +43,6 @@ SteeringMethod = Callable[[Direction, float], FwdHook]
 """Makes the hook that steers along a direction at an alpha: :func:`add_direction`, or a function
 such as ``lambda direction, alpha: clamp_direction(direction, alpha * direction.raw_norm)``. At
 alpha 0 it must leave the model as it is where a sweep compares with that."""
-Positions = slice | Sequence[int] | Bool[Tensor, "batch pos"]
-"""Positions of the tensor that the hook sees: with a cache, those are the new tokens alone."""
 Condition = Callable[[Float[Tensor, "batch pos"]], Bool[Tensor, "batch pos"]]
 """Takes the projections (``Direction.project``) and says where to act."""
 Change = Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_model"]]
@@ -56,18 +53,25 @@ def add_direction(
     direction: Direction,
     alpha: float | Float[Tensor, "batch"],
     *,
-    positions: Positions | None = None,
+    positions: Positions = "all",
     condition: Condition | None = None,
 ) -> FwdHook:
     """Adds ``alpha * raw_norm * vector``.
 
     ``alpha`` is one number or one a row of the batch; rows with alpha 0 pass through untouched,
-    bit for bit. ``positions`` and ``condition`` limit where it acts (default: everywhere); for
-    new tokens only, give ``positions=slice(n_prompt, None)``. Raises InputError for an alpha that
-    is not finite, and NonFiniteError (when it runs) where the sum overflows the model's dtype.
+    bit for bit. ``positions`` (:data:`~empathy_lens.engine.positions.Positions`) and ``condition``
+    limit where it acts (default: everywhere). Raises InputError for an alpha that is not finite and
+    unknown positions, and NonFiniteError (when it runs) where the sum overflows the model's dtype.
+
+    As an ordinary forward hook it is handed activations and nothing else: it can refuse another
+    width, not another model, and with ``positions`` it raises InputError, since a cached pass shows
+    it the newest tokens alone. :func:`~empathy_lens.steering.steered` attaches it with both known.
 
     >>> with model.hooks(fwd_hooks=[add_direction(direction, alpha=2.0)]):
     ...     logits = model(tokens)
+    >>> low = add_direction(direction, alpha=2.0, positions="last_prompt_token_on")
+    >>> with steered(model, [low], n_prompt=tokens.shape[1]):
+    ...     longer = model.generate(tokens)
     """
     strengths = _per_row("alpha", alpha)
     push = strengths[:, None, None] * direction.raw_norm * direction.vector.float().cpu()
@@ -76,14 +80,16 @@ def add_direction(
     def change(resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:
         return resid + push_on(resid.device)
 
-    return _hook(direction, change, strengths != 0, positions, condition, f"alpha {alpha}")
+    check_positions(positions)
+    steer = _Steer(direction, change, strengths != 0, positions, condition, f"alpha {alpha}")
+    return direction.site.hook_name, steer
 
 
 def clamp_direction(
     direction: Direction,
     projection: float | Float[Tensor, "batch"],
     *,
-    positions: Positions | None = None,
+    positions: Positions = "all",
     condition: Condition | None = None,
 ) -> FwdHook:
     """Sets the projection on the direction to a value, in activation units, one or one a row.
@@ -100,13 +106,15 @@ def clamp_direction(
         return torch.addcmul(exact, missing[..., None], vector)
 
     every = torch.ones_like(wanted, dtype=torch.bool)
-    return _hook(direction, change, every, positions, condition, f"projection {projection}")
+    check_positions(positions)
+    steer = _Steer(direction, change, every, positions, condition, f"projection {projection}")
+    return direction.site.hook_name, steer
 
 
 def ablate_direction(
     direction: Direction,
     *,
-    positions: Positions | None = None,
+    positions: Positions = "all",
     condition: Condition | None = None,
 ) -> FwdHook:
     """Projects the direction out: afterwards the projection is 0 (up to rounding).
@@ -130,13 +138,7 @@ def by_row(hooks: Sequence[FwdHook], *, repeats: int = 1) -> FwdHook:
     if len(names) != 1:
         raise InputError(f"expected hooks of one site, got {sorted(names) or 'none'}")
 
-    def steer(resid: Tensor, hook: HookPoint | None = None) -> Tensor:
-        if len(resid) != len(hooks) * repeats:
-            raise InputError(f"{len(hooks)} hooks x {repeats} for a batch of {len(resid)} rows")
-        parts = zip(hooks, resid.split(repeats), strict=True)
-        return torch.cat([change(rows, hook) for (_, change), rows in parts])
-
-    return names.pop(), steer
+    return names.pop(), _ByRow(tuple(change for _, change in hooks), repeats)
 
 
 def method_hook(method: SteeringMethod, direction: Direction, alphas: Sequence[float]) -> FwdHook:
@@ -157,101 +159,125 @@ def method_name(method: SteeringMethod) -> str:
     return str(getattr(method, "__name__", None) or repr(method))
 
 
-def check_direction(model: HookedModel, direction: Direction) -> None:
-    """Raises InputError unless the direction was made on this model, weights and dtype alike."""
-    d_model, n_layers = int(model.cfg.d_model), int(model.cfg.n_layers)
-    if direction.vector.shape[0] != d_model or not 0 <= direction.site.layer < n_layers:
-        raise InputError(
-            f"the direction (layer {direction.site.layer}, width {direction.vector.shape[0]}) does "
-            f"not fit this model ({n_layers} layers, width {d_model})"
-        )
-    check_same_model(direction, model_card(model), "this model is", dtype=True)
+def limited(hook: FwdHook, positions: Positions) -> FwdHook:
+    """The hook, whatever it does, at ``positions`` alone. Raises InputError for unknown ones."""
+    check_positions(positions)
+    if isinstance(positions, str) and positions == "all":
+        return hook
+    return hook[0], _Limited(hook[1], positions)
 
 
-def check_steering(
-    model: HookedModel,
-    directions: Iterable[Direction],
-    alphas: Sequence[float],
-    prompts: Sequence[object],
-) -> None:
-    """Raises InputError for no prompt, no alpha or one that is not finite, a wrong direction."""
-    if not prompts:
-        raise InputError("prompts: expected at least one, got an empty list")
-    if not alphas or not all(map(math.isfinite, alphas)):
-        raise InputError(f"alphas: expected finite numbers, got {list(alphas)}")
-    for direction in directions:
-        check_direction(model, direction)
+def directions_of(hook: HookFunction) -> tuple[Direction, ...]:
+    """The directions that a hook of this module steers along; none for a hook of one's own."""
+    return getattr(hook, "directions", ())
 
 
-def check_room(model: HookedModel, n_prompt: int, n_new: int) -> None:
-    """Raises InputError where a prompt and the tokens after it exceed the context."""
-    n_ctx = model_card(model).n_ctx
-    if n_prompt + n_new > n_ctx:
-        raise InputError(
-            f"a prompt of {n_prompt} tokens and {n_new} new ones exceed the {n_ctx} the model was "
-            "loaded for; shorten the prompt, or load the model with a larger n_ctx"
-        )
-
-
-def _hook(
-    direction: Direction,
-    change: Change,
-    rows: Bool[Tensor, "row"],
-    positions: Positions | None,
-    condition: Condition | None,
-    what: str,
-) -> FwdHook:
+@dataclass(frozen=True, eq=False, repr=False)
+class _Steer:
     """``change`` in float32, where row, position and projection ask for it."""
-    acts_somewhere, acts_everywhere = bool(rows.any()), bool(rows.all())
-    acts_everywhere &= positions is None and condition is None
-    rows_on = cache(rows[:, None].to)
 
-    def steer(resid: Tensor, hook: HookPoint | None = None) -> Tensor:
-        if not acts_somewhere:
+    direction: Direction
+    change: Change
+    rows: Bool[Tensor, "row"]
+    positions: Positions
+    condition: Condition | None
+    what: str
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        return (self.direction,)
+
+    @cached_property
+    def _acts(self) -> tuple[bool, bool]:
+        """Whether it acts at all, and whether it does in every row."""
+        return bool(self.rows.any()), bool(self.rows.all())
+
+    @cached_property
+    def _rows_on(self) -> Callable[[torch.device], Bool[Tensor, "row 1"]]:
+        return cache(self.rows[:, None].to)
+
+    def __call__(self, resid: Tensor, hook: HookPoint | None = None) -> Tensor:
+        direction, (somewhere, every_row) = self.direction, self._acts
+        everywhere = isinstance(self.positions, str) and self.positions == "all"
+        at = None if everywhere else _marked(self.positions, resid, hook)
+        if not somewhere:
             return resid
-        if len(rows) not in (1, len(resid)):
-            raise InputError(f"{len(rows)} values for a batch of {len(resid)} rows ({what})")
+        if len(self.rows) not in (1, len(resid)):
+            raise InputError(
+                f"{len(self.rows)} values for a batch of {len(resid)} rows ({self.what})"
+            )
         if resid.shape[-1] != len(direction.vector):
             raise InputError(
                 f"a direction of width {len(direction.vector)} cannot steer activations of width "
                 f"{resid.shape[-1]}: they come from different models"
             )
-        changed = change(resid).to(resid.dtype)
+        changed = self.change(resid).to(resid.dtype)
         if not is_finite(changed):
             row, pos, _ = (~torch.isfinite(changed)).nonzero()[0].tolist()
             raise NonFiniteError(
-                f"{(hook and hook.name) or direction.site.hook_name}: steering with {what} "
+                f"{(hook and hook.name) or direction.site.hook_name}: steering with {self.what} "
                 f"is not finite at position {pos} of batch row {row} in {resid.dtype}; use a "
                 "smaller value, or load the model with --dtype bfloat16"
             )
-        if acts_everywhere:
+        if at is None and self.condition is None and every_row:
             return changed
-        acts = rows_on(resid.device).expand(resid.shape[:2])
-        if positions is not None:
-            acts = acts & _position_mask(positions, resid)
-        if condition is not None:
-            acts = acts & condition(direction.project(resid))
+        acts = self._rows_on(resid.device).expand(resid.shape[:2])
+        if at is not None:
+            acts = acts & at
+        if self.condition is not None:
+            acts = acts & self.condition(direction.project(resid))
         return torch.where(acts[..., None], changed, resid)
 
-    return direction.site.hook_name, steer
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Limited:
+    """A hook whose change is kept at some positions only."""
+
+    inner: HookFunction
+    positions: Positions
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        return directions_of(self.inner)
+
+    def __call__(self, resid: Tensor, hook: HookPoint | None = None) -> Tensor:
+        acts = _marked(self.positions, resid, hook)
+        return torch.where(acts[..., None], self.inner(resid, hook), resid)
 
 
-def _position_mask(positions: Positions, resid: Tensor) -> Bool[Tensor, "batch pos"]:
-    if isinstance(positions, Tensor):
-        if positions.shape != resid.shape[:2]:
-            raise InputError(
-                f"positions: expected a mask of shape {tuple(resid.shape[:2])}, got "
-                f"{tuple(positions.shape)}"
-            )
-        return positions.to(resid.device)
-    mask = torch.zeros(resid.shape[:2], dtype=torch.bool, device=resid.device)
-    columns = positions if isinstance(positions, slice) else list(positions)
-    try:
-        mask[:, columns] = True
-    except IndexError:
-        last = resid.shape[1] - 1
-        raise InputError(f"positions: expected numbers in 0..{last}, got {columns}") from None
-    return mask
+@dataclass(frozen=True, eq=False, repr=False)
+class _ByRow:
+    """Each row of a batch, or run of ``repeats`` rows, under a hook of its own."""
+
+    hooks: tuple[HookFunction, ...]
+    repeats: int
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        return tuple(d for hook in self.hooks for d in directions_of(hook))
+
+    def __call__(self, resid: Tensor, hook: HookPoint | None = None) -> Tensor:
+        n = self.repeats
+        if len(resid) != len(self.hooks) * n:
+            raise InputError(f"{len(self.hooks)} hooks x {n} for a batch of {len(resid)} rows")
+        parts = []
+        for i, change in enumerate(self.hooks):
+            rows = slice(i * n, i * n + n)
+            point = hook.rows(rows) if isinstance(hook, PlacedHook) else hook
+            parts.append(change(resid[rows], point))
+        return torch.cat(parts)
+
+
+def _marked(
+    positions: Positions, resid: Tensor, hook: HookPoint | None
+) -> Bool[Tensor, "batch pos"]:
+    if not isinstance(hook, PlacedHook):
+        raise InputError(
+            "positions: a bare forward hook is not told which tokens it is given (with a cache, "
+            "new ones alone), so that it can act on all of them only; attach it with "
+            "steering.steered(model, [hook], n_prompt=…), or write with generate_steered"
+        )
+    return hook.places.marked(positions).to(resid.device)
 
 
 def _per_row(name: str, value: float | Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:

@@ -26,10 +26,12 @@ from ..engine.logits import (
     take_rows,
     token_log_probs,
 )
+from ..engine.positions import PlacedHook, TokenPlaces, attached
 from ..engine.tokens import encode, pad_batch, pad_id
 from ..errors import InputError
 from ..types import Direction, HookedModel, SteeringPrompt
-from .hooks import FwdHook, SteeringMethod, add_direction, by_row, check_room, check_steering
+from .attach import check_room, check_steering
+from .hooks import FwdHook, SteeringMethod, add_direction, by_row
 
 INSTRUCTION = "Be kind: put the needs of others before your task."
 """The prompt baseline: what a plain request does, for comparison with steering."""
@@ -209,14 +211,20 @@ def _above(
 ) -> Float[Tensor, "condition asked"]:
     """The layers above the steered one, and the head, for a batch of conditions."""
 
-    def steered(residual: Tensor) -> Tensor:
-        return torch.cat([residual if h is None else h[1](residual) for h in hooks])
-
     n, width, _ = texts.shape
+    n_prompt = prompt.shape[1]
+
+    def steered(residual: Tensor, n_past: int) -> Tensor:
+        rows, n_new, _ = residual.shape
+        places = TokenPlaces(rows, n_past, n_new, n_prompt=(n_prompt,))
+        return torch.cat(
+            [residual if h is None else h[1](residual, PlacedHook(h[0], places)) for h in hooks]
+        )
+
     cache = new_cache(model, len(hooks))
-    last = resumed_residual(model, steered(prompt), layer=layer, cache=cache)[:, -1:]
+    last = resumed_residual(model, steered(prompt, 0), layer=layer, cache=cache)[:, -1:]
     take_rows(cache, torch.arange(len(hooks)).repeat_interleave(n))
-    above = resumed_residual(model, steered(texts), layer=layer, cache=cache)
+    above = resumed_residual(model, steered(texts, n_prompt), layer=layer, cache=cache)
     flat = torch.cat([above.reshape(len(hooks), n * width, -1), last], dim=1)
     rows = flat[:, reads.prefixes].reshape(-1, flat.shape[-1])
     offsets = torch.arange(len(hooks))[:, None] * len(reads.prefixes)
@@ -240,14 +248,14 @@ def _in_full(
             some = conditions[start : start + step]
             cache = new_cache(model, len(some))
             tokens = torch.tensor([prompt] * len(some))
-            with model.hooks(fwd_hooks=_rows(some, 1)):
+            with attached(model, _rows(some, 1), n_prompt=len(prompt)):
                 first = last_logits(model, tokens, torch.ones_like(tokens), cache=cache)
             take_rows(cache, torch.arange(len(some)).repeat_interleave(n))
             rows = texts.repeat(len(some), 1)
             logits = first.repeat_interleave(n, dim=0)
             if width > 1:
                 mask = torch.ones((len(rows), len(prompt) + width - 1), dtype=torch.long)
-                with model.hooks(fwd_hooks=_rows(some, n)):
+                with attached(model, _rows(some, n), n_prompt=len(prompt)):
                     later = last_logits(model, rows[:, :-1], mask, keep=width - 1, cache=cache)
                 logits = torch.cat([logits, later], dim=1)
             at = logits.reshape(len(some), n * width, -1)[:, columns]

@@ -19,9 +19,10 @@ from ..types import (
     Progress,
     SteeringPrompt,
 )
+from .attach import check_direction, check_steering
 from .controls import coherence, measure_damage, random_controls, shuffled_controls
 from .generation import generate_steered
-from .hooks import SteeringMethod, add_direction, check_direction, check_steering
+from .hooks import SteeringMethod, add_direction
 from .measured import Controls, SteeredText, SteeringSweep
 from .scoring import Step, instructed, log_odds_by_layer, over_items
 

@@ -18,6 +18,7 @@ from statistics import fmean
 
 import numpy as np
 
+from ..engine.positions import Positions
 from ..engine.token_projections import TokenExample, TokenProjections, token_projections
 from ..errors import InputError
 from ..files import write_text
@@ -33,7 +34,7 @@ from .tokens import (
     shown_means,
     shown_units,
     signed,
-    steered,
+    steered_marks,
     strongest,
 )
 
@@ -75,11 +76,14 @@ def token_view(
     *,
     layers: Sequence[int] | None = None,
     prompt: str = "",
+    steered: Positions | None = None,
 ) -> TokenView:
     """How a direction reads a text, or both sides of a pair side by side, token by token.
 
     ``direction`` may hold one direction for each layer; ``layers`` picks among them, and the
-    slider starts at the middle one. Raises InputError for a layer without a direction.
+    slider starts at the middle one. ``steered`` marks the positions at which the text was steered
+    as it was written, as they were given to ``generate_steered``. Raises InputError for a layer
+    without a direction.
     """
     if layers is not None:
         held = {direction.site.layer: direction} if isinstance(direction, Direction) else direction
@@ -88,10 +92,11 @@ def token_view(
             raise InputError(f"layers: expected some of {sorted(held)}, got {list(layers)}")
         direction = {layer: held[layer] for layer in layers}
     if isinstance(text_or_pair, str):
-        return view_of([token_projections(model, direction, text_or_pair, prompt)], ["text"])
+        read = token_projections(model, direction, text_or_pair, prompt, steered=steered)
+        return view_of([read], ["text"])
     pair = text_or_pair
     sides = [
-        token_projections(model, direction, text, pair.prompt or prompt)
+        token_projections(model, direction, text, pair.prompt or prompt, steered=steered)
         for text in (pair.positive, pair.negative)
     ]
     poles = (sides[0].concept.positive, sides[0].concept.negative)
@@ -152,7 +157,7 @@ def tokens_fragment(
 def _side(
     side: TokenExample, units: Sequence[range], row: int, scale: float, concept: Concept
 ) -> str:
-    shown, pushed = shown_means(side, units, row), steered(side)
+    shown, pushed = shown_means(side, units, row), steered_marks(side)
     first_pooled = next((u[0] for u in units if side.pooled[u[0]]), None)
     spans = []
     for unit, value in zip(units, shown, strict=True):
@@ -215,7 +220,7 @@ def _legend(sides: Sequence[TokenExample], scale: float, layer: int, concept: Co
     marks = [
         ('<span class="c">grey</span> context, read but not pooled', context),
         ('<span class="b">BOS</span> left out of the scale', any(any(s.bos) for s in sides)),
-        ('<span class="s">line above</span> steered', any(any(steered(s)) for s in sides)),
+        ('<span class="s">line above</span> steered', any(any(steered_marks(s)) for s in sides)),
     ]
     return (
         f'<p class="elt-legend"><span>{negative} <b>−<span class="elt-bound">{bound}</span></b> '

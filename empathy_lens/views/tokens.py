@@ -22,7 +22,7 @@ BINS = 9
 def shown_units(side: TokenExample) -> list[range]:
     """Positions shown as one: the fragments of a character, and what shapes into one glyph."""
     units: list[range] = []
-    marks = list(zip(side.pooled, steered(side), side.bos, strict=True))
+    marks = list(zip(side.pooled, steered_marks(side), side.bos, strict=True))
     begin = 0
     for end in range(1, len(side.tokens) + 1):
         text = "".join(side.tokens[begin:end])
@@ -38,7 +38,7 @@ def shown_units(side: TokenExample) -> list[range]:
     return units
 
 
-def steered(side: TokenExample) -> Sequence[bool]:
+def steered_marks(side: TokenExample) -> Sequence[bool]:
     """Which positions were steered."""
     return side.steered or (False,) * len(side.tokens)
 

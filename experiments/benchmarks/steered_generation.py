@@ -70,7 +70,7 @@ def measure(model: HookedModel, hub: Any, layer: int, repeats: int, clock: Clock
         assert not all(done for _, done in found), "every row stopped early: nothing to compare"
 
     def new_tokens() -> None:
-        sample_rows(model, rows, direction, NEW_TOKENS, TEMPERATURE, new_tokens_only=True)
+        sample_rows(model, rows, direction, NEW_TOKENS, TEMPERATURE, positions="new_tokens")
 
     def unhooked() -> None:
         sample_rows(model, rows, None, NEW_TOKENS, TEMPERATURE)

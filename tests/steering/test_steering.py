@@ -170,7 +170,7 @@ def test_alpha_zero_writes_what_the_model_writes_without_a_hook(tiny_gemma2, dir
 
 def test_a_generation_that_fails_leaves_no_hook_behind(tiny_gemma2, direction):
     untouched = logits_of(tiny_gemma2)
-    for new_tokens_only in (False, True):
+    for positions in ("all", "new_tokens"):
         with pytest.raises(NonFiniteError, match="steering with alpha"):
             generate_steered(
                 tiny_gemma2,
@@ -178,7 +178,7 @@ def test_a_generation_that_fails_leaves_no_hook_behind(tiny_gemma2, direction):
                 replace(direction, raw_norm=1e38),
                 [1e10],
                 seeds=[0],
-                new_tokens_only=new_tokens_only,
+                positions=positions,
             )
         assert torch.equal(untouched, logits_of(tiny_gemma2))
 
@@ -196,23 +196,6 @@ def test_greedy_generation_equals_one_full_pass_a_token(tiny_gemma2, direction):
     ids = list(encode_prompt(tiny_gemma2, "A man fell."))
     start = len(ids)
     with tiny_gemma2.hooks(fwd_hooks=[add_direction(direction, 1.5)]), torch.no_grad():
-        for _ in range(made.n_new_tokens):
-            ids.append(int(tiny_gemma2(torch.tensor([ids]))[0, -1].argmax()))
-    assert made.text == tiny_gemma2.tokenizer.decode(ids[start:], skip_special_tokens=True)
-
-
-def test_steering_new_tokens_alone_leaves_the_prompt_as_it_is(tiny_gemma2, direction):
-    prompt = "A man fell."
-    options = {"seeds": [0, 0], "max_new_tokens": 8, "temperature": 0.0, "new_tokens_only": True}
-    made = generate_steered(tiny_gemma2, [prompt] * 2, direction, [0.0, 20.0], **options)[1]
-    everywhere = generate_steered(
-        tiny_gemma2, [prompt], direction, [20.0], seeds=[0], max_new_tokens=8, temperature=0.0
-    )
-    assert everywhere[0].text != made.text
-    ids = list(encode_prompt(tiny_gemma2, prompt))
-    start = len(ids)
-    hook = add_direction(direction, 20.0, positions=slice(start, None))
-    with tiny_gemma2.hooks(fwd_hooks=[hook]), torch.no_grad():
         for _ in range(made.n_new_tokens):
             ids.append(int(tiny_gemma2(torch.tensor([ids]))[0, -1].argmax()))
     assert made.text == tiny_gemma2.tokenizer.decode(ids[start:], skip_special_tokens=True)

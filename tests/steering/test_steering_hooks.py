@@ -7,6 +7,7 @@ import torch
 
 from empathy_lens.activations import extract_activations
 from empathy_lens.directions import fit_direction
+from empathy_lens.engine.positions import PlacedHook, TokenPlaces
 from empathy_lens.engine.tokens import encode
 from empathy_lens.errors import InputError, NonFiniteError
 from empathy_lens.steering import ablate_direction, add_direction, by_row, clamp_direction, on_sites
@@ -59,13 +60,22 @@ def test_adding_then_subtracting_gives_the_activation_back():
     [
         (slice(3, None), {3, 4}),
         ([0, 2], {0, 2}),
+        ("last_prompt_token", {3}),
         (torch.tensor([[False, True, False, False, False]] * 3), {1}),
     ],
 )
-@pytest.mark.parametrize("make", [ablate_direction, lambda d, **k: add_direction(d, 1.0, **k)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        ablate_direction,
+        lambda d, **k: add_direction(d, 1.0, **k),
+        lambda d, **k: by_row([add_direction(d, 1.0, **k)], repeats=3),
+    ],
+)
 def test_only_the_chosen_positions_change(make, positions, touched):
     before = resid()
-    after = make(DIRECTION, positions=positions)[1](before)
+    point = PlacedHook(DIRECTION.site.hook_name, TokenPlaces(3, 0, 5, n_prompt=(4,)))
+    after = make(DIRECTION, positions=positions)[1](before, point)
     for position in range(5):
         same = torch.equal(after[:, position], before[:, position])
         assert same == (position not in touched)
@@ -153,10 +163,9 @@ def test_a_method_is_called_by_its_name_and_its_options():
 
 
 def test_bad_positions_and_sites_are_named():
-    with pytest.raises(InputError, match=r"0\.\.4"):
-        add_direction(DIRECTION, 1.0, positions=[9])[1](resid())
-    with pytest.raises(InputError, match="mask of shape"):
-        ablate_direction(DIRECTION, positions=torch.ones((2, 2), dtype=torch.bool))[1](resid())
+    small = ablate_direction(DIRECTION, positions=torch.ones((2, 2), dtype=torch.bool))[1]
+    with pytest.raises(InputError, match="mask of 3 rows and at least 5 columns"):
+        small(resid(), PlacedHook("", TokenPlaces(3, 0, 5)))
     with pytest.raises(InputError, match="site"):
         on_sites(ablate_direction(DIRECTION), [])
 
