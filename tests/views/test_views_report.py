@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hostile import HOSTILE, READABLE
+from hostile import HOSTILE, KINDS, READABLE
 from plotly.offline import get_plotlyjs
 from synthetic_run import estimate, synthetic_run, write_run
 
@@ -118,9 +118,7 @@ def test_a_run_about_another_concept_never_speaks_of_empathy(tmp_path: Path) -> 
         assert expected in " ".join(text.split()), expected
     for path in (report, *sorted((tmp_path / "figures").glob("*.html"))):
         shown = re.sub("empathy[_-]lens", "", path.read_text(encoding="utf-8"), flags=re.I)
-        assert [
-            m[0] for m in re.finditer(r".{0,40}(?:empath|task-focused).{0,40}", shown, re.I)
-        ] == []
+        assert not {word for word in ("empath", "task-focused") if word in shown.lower()}, path
 
 
 def test_tables_have_captions_and_scoped_heads(full: str) -> None:
@@ -174,11 +172,11 @@ def test_a_folder_that_is_no_run_is_an_input_error(tmp_path: Path) -> None:
         build_report(tmp_path / "missing")
 
 
-@pytest.mark.parametrize("number", range(len(HOSTILE)))
+@pytest.mark.parametrize("number", range(len(KINDS)))
 def test_hostile_text_in_every_field_is_shown_as_text(
     number: int, plain: Page, tmp_path: Path
 ) -> None:
-    hostile = HOSTILE[number]
+    hostile = KINDS[number]
     html = build_report(write_run(tmp_path, synthetic_run(hostile)))
     assert len(html.encode("utf-8")) <= MAX_BYTES
     page = assert_sealed(html)
