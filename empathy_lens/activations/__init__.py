@@ -18,7 +18,8 @@ from ..engine import (
     resolve_layers,
 )
 from .extract import extract_activations, extract_completions, extract_poolings
-from .stream import ActivationStore, open_store, stream_activations
+from .store import ActivationStore, open_store
+from .stream import stream_activations
 
 __all__ = [
     "ActivationStore",

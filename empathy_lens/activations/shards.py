@@ -8,9 +8,9 @@ it, and deleting any of it is safe.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -21,15 +21,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..directions.store import content_hash
 from ..engine import EncodedText, Settings, computed_provenance, pooled_batches
 from ..errors import InputError
-from ..files import atomic_path, input_hash
+from ..files import atomic_path, input_hash, parse_json
 from ..results import from_plain, to_plain
 from ..types import HookedModel, Pooling, Progress
 
 T = TypeVar("T")
 
 KIND = "empathy_lens_shard"
+SEAL = "note_sha256"
 REMEDY = "delete it and run the extraction again: only what is missing is computed"
 
 
@@ -53,13 +55,16 @@ class CachedRow:
 def write_shard(path: Path, tensors: Mapping[str, Tensor], note: object | None = None) -> None:
     """Writes tensors with their checksum and a note; the same content gives the same bytes.
 
-    ``note`` is a dataclass of plain values, which :func:`describe_shard` reads again.
+    ``note`` is a dataclass of plain values, which :func:`describe_shard` reads again. It has a
+    checksum of its own, so that it can be believed without reading the tensors.
     Raises InputError where the disk is full or the folder cannot be written to.
     """
     contents = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    # One entry: safetensors writes several in no fixed order.
     described = {} if note is None else to_plain(note)
-    metadata = {KIND: json.dumps({**described, "sha256": _digest(contents)}, sort_keys=True)}
+    described["sha256"] = content_hash(contents)
+    described[SEAL] = content_hash({}, described)
+    # One entry: safetensors writes several in no fixed order.
+    metadata = {KIND: json.dumps(described, sort_keys=True)}
     try:
         with atomic_path(path) as temporary:
             save_file(contents, temporary, metadata)
@@ -72,37 +77,51 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor], note: object | None =
         ) from None
 
 
-def describe_shard(path: Path, kind: type[T]) -> T:
-    """The note of a shard, whose tensors are not read. Raises InputError."""
-    return from_plain(_open(path, tensors=False)[1], kind, str(path))
+def describe_shard(path: Path, kind: type[T]) -> tuple[T, dict[str, tuple[int, ...]]]:
+    """The note of a shard and the shapes of its tensors, which are not read. Raises InputError."""
+    with _opened(path) as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        described = _described(path, file.metadata())
+    note = {name: value for name, value in described.items() if name != "sha256"}
+    return from_plain(note, kind, str(path)), shapes
 
 
-def read_shard(path: Path) -> dict[str, Tensor]:
-    """A shard's tensors. Raises InputError where it is missing or damaged."""
-    tensors, described = _open(path, tensors=True)
-    if described.get("sha256") != _digest(tensors):
+def read_shard(path: Path, *names: str) -> dict[str, Tensor]:
+    """A shard's tensors. Raises InputError where it is missing or damaged, or lacks one named."""
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        described = _described(path, file.metadata())
+    if described.get("sha256") != content_hash(tensors):
         raise InputError(f"{path} is damaged (its checksum differs); {REMEDY}")
+    if missing := sorted(set(names) - tensors.keys()):
+        raise InputError(f"{path} is damaged (it has no {', '.join(missing)}); {REMEDY}")
     return tensors
 
 
-def _open(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, object]]:
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
     if not path.is_file():
         raise InputError(f"{path}: no such shard; run the extraction again to make it")
     try:
         with safe_open(path, framework="pt") as file:
-            described = json.loads((file.metadata() or {})[KIND])
-            names = file.keys() if tensors else ()
-            return {name: file.get_tensor(name) for name in names}, described
-    except (SafetensorError, KeyError, ValueError, RecursionError, OSError) as error:
+            yield file
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is damaged or no shard ({error}); {REMEDY}") from None
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
+def _described(path: Path, metadata: Mapping[str, str] | None) -> dict[str, object]:
+    """What a shard says of itself, checked against its seal; shards older than seals have none."""
+    try:
+        described = parse_json((metadata or {})[KIND])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path} is damaged or no shard ({error}); {REMEDY}") from None
+    if not isinstance(described, dict):
+        raise InputError(f"{path} is damaged or no shard; {REMEDY}")
+    sealed = SEAL in described
+    seal = described.pop(SEAL, None)
+    if sealed and seal != content_hash({}, described):
+        raise InputError(f"{path} is damaged (the checksum of its note differs); {REMEDY}")
+    return described
 
 
 def check_unhooked(model: HookedModel) -> None:
@@ -158,7 +177,7 @@ def read_cached(
                 kept = known[pooling][key]
                 by_shard.setdefault(kept.shard, []).append((i, kept))
         for path, items_and_rows in by_shard.items():
-            stored = read_shard(path)["values"]
+            stored = read_shard(path, "values")["values"]
             for i, kept in items_and_rows:
                 values[i] = stored[kept.row, [kept.layers.index(x) for x in settings.layers]]
     return out
@@ -174,7 +193,13 @@ def _cached_rows(folder: Path, layers: Sequence[int]) -> dict[str, CachedRow]:
     """Where each text's activations lie, by its hash, among shards that hold all the layers."""
     rows: dict[str, CachedRow] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        note = describe_shard(path, CachedTexts)
+        note, shapes = describe_shard(path, CachedTexts)
+        held, said = shapes.get("values", ()), (len(note.texts), len(note.layers))
+        if held[:2] != said:
+            raise InputError(
+                f"{path} is damaged (it lists {said[0]} texts and {said[1]} layers, its values are "
+                f"of shape {held}); {REMEDY}"
+            )
         if set(layers) <= set(note.layers):
             rows |= {key: CachedRow(path, row, note.layers) for row, key in enumerate(note.texts)}
     return rows

@@ -8,15 +8,13 @@ a store that was interrupted and gone on with has the bytes of one that was not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from ..engine import (
     BATCH_TOKENS,
@@ -28,106 +26,31 @@ from ..engine import (
     resolve_layers,
 )
 from ..errors import InputError
-from ..files import input_hash, read_json, remove_leftovers
-from ..results import from_plain, write_result
-from ..types import HookedModel, Pooling, Provenance, Site
-from .shards import check_unhooked, read_shard, write_shard
+from ..files import input_hash, remove_leftovers
+from ..results import write_result
+from ..types import HookedModel, Pooling, Site
+from .shards import check_unhooked, describe_shard, read_shard, write_shard
+from .store import (
+    INDEX,
+    ActivationStore,
+    MadeWith,
+    Shard,
+    StoreIndex,
+    StreamNote,
+    open_store,
+    read_index,
+    shard_file,
+)
 
 Text = tuple[str, str]
 WINDOW = 512
-INDEX = "index.json"
 
 
 @dataclass(frozen=True)
-class MadeWith:
-    """What every shard of a store was computed with."""
+class PartNote:
+    """What a part of a window says of itself: the hash of the window's texts."""
 
-    provenance: Provenance
-    layers: tuple[int, ...]
-    pooling: Pooling
-    batch_tokens: int
-    window: int
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A file of the store; ``texts`` is the hash of the texts it was made of."""
-
-    file: str
-    n_texts: int
     texts: str
-
-
-@dataclass(frozen=True)
-class StoreIndex:
-    """``index.json`` of a store."""
-
-    format: Literal[1]
-    made_with: MadeWith
-    shards: tuple[Shard, ...]
-    complete: bool
-
-
-@dataclass(frozen=True)
-class StreamNote:
-    """What a shard of a store says of itself."""
-
-    sites: tuple[Site, ...]
-    pooling: Pooling
-
-
-@dataclass(frozen=True)
-class ActivationStore:
-    """Pooled ``resid_post`` of texts in their order, read shard by shard from a folder."""
-
-    folder: Path
-    sites: tuple[Site, ...]
-    pooling: Pooling
-    provenance: Provenance
-    shards: tuple[str, ...]
-    n_texts: int
-    complete: bool
-
-    def __len__(self) -> int:
-        return self.n_texts
-
-    def __iter__(self) -> Iterator[Float[Tensor, "item layer d_model"]]:
-        """The shards' values, in float32. Raises InputError for a shard that is damaged."""
-        for name in self.shards:
-            yield read_shard(self.folder / name)["values"]
-
-    def at(self, layer: int) -> Float[Tensor, "item d_model"]:
-        """All texts at one layer. Raises InputError for a layer that was not extracted."""
-        layers = [site.layer for site in self.sites]
-        if layer not in layers:
-            raise InputError(f"layer {layer} was not extracted; extracted layers: {layers}")
-        # Cloned: a view would keep every layer of every shard.
-        return torch.cat([values[:, layers.index(layer)].clone() for values in self])
-
-    def n_tokens(self) -> Int[Tensor, "item"]:
-        """How many tokens were pooled in each text."""
-        return torch.cat([read_shard(self.folder / n)["n_tokens"] for n in self.shards])
-
-
-def open_store(folder: str | Path) -> ActivationStore:
-    """A store to read from. Raises InputError where the folder is none or lacks a shard."""
-    folder = Path(folder)
-    index = _read_index(folder)
-    missing = [shard.file for shard in index.shards if not (folder / shard.file).is_file()]
-    if missing:
-        raise InputError(
-            f"{folder}: the store lacks {', '.join(missing[:3])} which its index lists; run the "
-            "extraction again with the same texts to make it anew"
-        )
-    return ActivationStore(
-        folder=folder,
-        sites=tuple(Site(layer) for layer in index.made_with.layers),
-        pooling=index.made_with.pooling,
-        provenance=index.made_with.provenance,
-        shards=tuple(shard.file for shard in index.shards),
-        n_texts=sum(shard.n_texts for shard in index.shards),
-        complete=index.complete,
-    )
 
 
 def stream_activations(
@@ -178,7 +101,7 @@ def stream_activations(
     index = _begun(folder, MadeWith(provenance, settings.layers, pooling, batch_tokens, window))
     done, number, source = 0, 0, iter(texts)
     while some := list(islice(source, window)):
-        shard = Shard(f"shard-{number:05d}.safetensors", len(some), input_hash(some))
+        shard = Shard(shard_file(number), len(some), input_hash(some))
         known = index.shards[number] if number < len(index.shards) else None
         if known is not None and known.texts != shard.texts:
             raise InputError(
@@ -187,7 +110,7 @@ def stream_activations(
                 "another folder"
             )
         if known is None or not (folder / shard.file).is_file():
-            _read_window(model, some, settings, folder, number, done)
+            _read_window(model, some, settings, folder, number, done, shard.texts)
             if known is None:
                 index = replace(index, shards=(*index.shards, shard), complete=False)
                 write_result(folder / INDEX, index)
@@ -213,7 +136,7 @@ def _begun(folder: Path, made_with: MadeWith) -> StoreIndex:
         index = StoreIndex(1, made_with, (), False)
         write_result(folder / INDEX, index)
         return index
-    index = _read_index(folder)
+    index = read_index(folder)
     before = index.made_with
     for where, old, new in (
         ("", before, replace(made_with, provenance=before.provenance)),
@@ -229,15 +152,6 @@ def _begun(folder: Path, made_with: MadeWith) -> StoreIndex:
     return index
 
 
-def _read_index(folder: Path) -> StoreIndex:
-    path = folder / INDEX
-    data = read_json(path)
-    try:
-        return from_plain(data, StoreIndex, str(path))
-    except InputError as error:
-        raise InputError(f"{path}: expected the index of an activation store; {error}") from None
-
-
 def _read_window(
     model: HookedModel,
     texts: Sequence[Text],
@@ -245,6 +159,7 @@ def _read_window(
     folder: Path,
     number: int,
     first: int,
+    texts_hash: str,
 ) -> None:
     """Computes what no part holds yet and joins the parts to the window's shard."""
     encoded = [encode(model, text, prompt) for prompt, text in texts]
@@ -252,17 +167,23 @@ def _read_window(
     values = torch.empty((len(encoded), len(settings.layers), model.cfg.d_model))
     finished = 0
     while (path := _part(folder, number, finished)).is_file():
-        part = read_shard(path)
+        if describe_shard(path, PartNote)[0].texts != texts_hash:
+            raise InputError(
+                f"{path} was made of other texts; give the same texts in the same order, or choose "
+                "another folder"
+            )
+        part = read_shard(path, "rows", "values")
         values[part["rows"]] = part["values"]
         finished += 1
     called = range(first, first + len(texts))
     passes = pooled_batches(model, encoded, settings, skip=finished, called=called)
     for k, (rows, pooled) in enumerate(passes, start=finished):
         at = torch.tensor(rows)
-        write_shard(_part(folder, number, k), {"rows": at, "values": pooled[pooling]})
+        part = {"rows": at, "values": pooled[pooling]}
+        write_shard(_part(folder, number, k), part, PartNote(texts_hash))
         values[at] = pooled[pooling]
     write_shard(
-        folder / f"shard-{number:05d}.safetensors",
+        folder / shard_file(number),
         {"values": values, "n_tokens": torch.tensor([e.n_completion for e in encoded])},
         StreamNote(tuple(Site(layer) for layer in settings.layers), pooling),
     )

@@ -1,7 +1,12 @@
-"""Saving and loading directions and activations, with where they came from. Never pickle."""
+"""Saving and loading directions and activations, with where they came from. Never pickle.
+
+What describes tensors carries a checksum of both (``sha256``), so that a file in which anything has
+changed is refused. Files older than it are read as they are.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,9 +19,11 @@ from safetensors.torch import save_file
 
 from ..data import EMPATHY
 from ..errors import InputError
-from ..files import atomic_path, file_stem
+from ..files import atomic_path, file_stem, parse_json
 from ..results import from_plain, to_plain
 from ..types import Activations, Concept, Direction, Pooling, Provenance, Site
+
+SEAL = "sha256"
 
 
 @dataclass(frozen=True)
@@ -50,30 +57,42 @@ def save_directions(path: str | Path, directions: Mapping[int, Direction]) -> No
     """Writes directions (by layer) as one safetensors file, everything else in its metadata."""
     if not directions:
         raise InputError("expected at least one direction, got none")
+    tensors = {f"layer_{layer}": d.vector.float().contiguous() for layer, d in directions.items()}
     described = {
-        f"layer_{layer}": to_plain(
-            StoredDirection(d.site, d.method, d.raw_norm, d.threshold, d.provenance, d.concept)
+        f"layer_{layer}": sealed(
+            StoredDirection(d.site, d.method, d.raw_norm, d.threshold, d.provenance, d.concept),
+            {"vector": tensors[f"layer_{layer}"]},
         )
         for layer, d in directions.items()
     }
-    tensors = {f"layer_{layer}": d.vector.float().contiguous() for layer, d in directions.items()}
     save_tensors(path, tensors, {"directions": described})
 
 
 def load_directions(path: str | Path) -> dict[int, Direction]:
-    """Directions by layer, equal to those saved. Raises InputError for another kind of file."""
+    """Directions by layer, equal to those saved.
+
+    Raises InputError for another kind of file, and one whose content is not what was saved.
+    """
     tensors, metadata = load_tensors(path, "directions")
     described = metadata["directions"]
     if not isinstance(described, dict) or described.keys() != tensors.keys():
         raise InputError(f"{path}: expected one tensor a direction, got {sorted(tensors)}")
     directions = {}
     for name, entry in described.items():
-        d = from_plain(entry, StoredDirection, f"{path}: {name}")
-        if tensors[name].ndim != 1:
-            raise InputError(f"{path}: {name}: expected a vector, got {tuple(tensors[name].shape)}")
-        directions[d.site.layer] = Direction(
-            tensors[name], d.site, d.method, d.raw_norm, d.threshold, d.provenance, d.concept
-        )
+        where, vector = f"{path}: {name}", tensors[name]
+        d = from_plain(unsealed(entry, {"vector": vector}, where), StoredDirection, where)
+        if vector.ndim != 1 or not vector.is_floating_point():
+            raise InputError(
+                f"{where}: expected a vector of numbers, got {tuple(vector.shape)}, {vector.dtype}"
+            )
+        if name != f"layer_{d.site.layer}":
+            raise InputError(f"{where}: expected the site of that layer, got {d.site}")
+        try:
+            directions[d.site.layer] = Direction(
+                vector, d.site, d.method, d.raw_norm, d.threshold, d.provenance, d.concept
+            )
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
     return directions
 
 
@@ -103,11 +122,14 @@ def save_activations(path: str | Path, activations: Activations) -> None:
         paired=a.paired,
     )
     tensors = {"values": a.values.contiguous(), "labels": a.labels.contiguous()}
-    save_tensors(path, tensors, {"activations": to_plain(described)})
+    save_tensors(path, tensors, {"activations": sealed(described, tensors)})
 
 
 def load_activations(path: str | Path) -> Activations:
-    """Activations equal to those saved. Raises InputError for another kind of file."""
+    """Activations equal to those saved.
+
+    Raises InputError for another kind of file, and one whose content is not what was saved.
+    """
     tensors, metadata = load_tensors(path, "activations")
     if tensors.keys() != {"values", "labels"}:
         raise InputError(f"{path}: expected the tensors values and labels, got {sorted(tensors)}")
@@ -117,20 +139,61 @@ def load_activations(path: str | Path) -> Activations:
             f"{path}: expected values of item x layer x d_model and one true or false label an "
             f"item, got shapes {tuple(values.shape)} and {tuple(labels.shape)}, {labels.dtype}"
         )
-    a = from_plain(metadata["activations"], StoredActivations, str(path))
-    return Activations(
-        values=values,
-        sites=a.sites,
-        labels=labels,
-        pair_ids=a.pair_ids,
-        scenario_ids=a.scenario_ids,
-        groups=a.groups,
-        n_tokens=a.n_tokens,
-        pooling=a.pooling,
-        provenance=a.provenance,
-        concept=a.concept,
-        paired=a.paired,
-    )
+    entry = unsealed(metadata["activations"], tensors, str(path))
+    a = from_plain(entry, StoredActivations, str(path))
+    if not values.is_floating_point() or not torch.isfinite(values).all():
+        raise InputError(f"{path}: values: expected finite numbers, {values.dtype} has others")
+    try:
+        return Activations(
+            values=values,
+            sites=a.sites,
+            labels=labels,
+            pair_ids=a.pair_ids,
+            scenario_ids=a.scenario_ids,
+            groups=a.groups,
+            n_tokens=a.n_tokens,
+            pooling=a.pooling,
+            provenance=a.provenance,
+            concept=a.concept,
+            paired=a.paired,
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def content_hash(tensors: Mapping[str, torch.Tensor], described: object = None) -> str:
+    """A SHA-256 over tensors (names, types, shapes, values), and JSON values that describe them."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
+    if described is not None:
+        digest.update(json.dumps(described, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def sealed(described: object, tensors: Mapping[str, torch.Tensor]) -> dict[str, object]:
+    """A result as JSON values, with the checksum of it and of the tensors that it describes."""
+    plain = to_plain(described)
+    return {**plain, SEAL: content_hash(tensors, plain)}
+
+
+def unsealed(entry: object, tensors: Mapping[str, torch.Tensor], name: str) -> object:
+    """What :func:`sealed` was given, or an entry that is older than checksums.
+
+    Raises InputError that names the file where the checksum is not that of the content.
+    """
+    if not isinstance(entry, dict) or SEAL not in entry:
+        return entry
+    plain = {key: value for key, value in entry.items() if key != SEAL}
+    if entry[SEAL] != content_hash(tensors, plain):
+        raise InputError(
+            f"{name}: the content is not what was saved (its {SEAL} differs); the file is damaged "
+            "or was changed by hand: make it again, or get a new copy"
+        )
+    return plain
 
 
 def save_tensors(
@@ -148,9 +211,9 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], 
         raise InputError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
+            metadata = {k: parse_json(v) for k, v in (file.metadata() or {}).items()}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, RecursionError, OSError) as error:
+    except (SafetensorError, ValueError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from None
     if kind not in metadata:
         raise InputError(f"{path}: expected {kind} saved by empathy_lens, its metadata has none")

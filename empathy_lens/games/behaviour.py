@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from ..evidence.card import Ruling, above
 from ..types import Direction, Estimate
-from .episodes import GAMES, ScoreSummary, summarise_scores
+from .episodes import GAMES, GameId, ScoreSummary, summarise_scores
 from .on_policy import (
     Association,
     OnPolicyPrediction,
@@ -74,7 +74,7 @@ class ClaimRulings:
 
     against: str
     all: Ruling
-    per_scenario: Mapping[str, Ruling]
+    per_scenario: Mapping[GameId, Ruling]
     per_disposition: Mapping[str, Ruling]
 
 
@@ -85,7 +85,7 @@ class Played:
     episodes: int
     decisions: int
     flagged: int
-    per_scenario: Mapping[str, ScoreSummary]
+    per_scenario: Mapping[GameId, ScoreSummary]
     per_disposition: Mapping[str, ScoreSummary]
 
 
@@ -102,7 +102,7 @@ class OnPolicy:
     partial: Estimate | None
     first_choice: Association
     every_choice: Association
-    per_scenario: Mapping[str, Prediction]
+    per_scenario: Mapping[GameId, Prediction]
     per_disposition: Mapping[str, Prediction]
     layer_of_fold: tuple[int, ...]
     verdicts: Mapping[str, ClaimRulings]

@@ -15,7 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+from pydantic import AfterValidator, Field
 
 from ..errors import InputError
 from .actions import Action
@@ -38,13 +40,26 @@ _KINDS = (FoodDelivery, TheListener, TheMaze, TheProtector, TheDuel)
 GAMES: Mapping[str, AnyRules] = MappingProxyType({rules.id: rules() for rules in _KINDS})
 
 
-def new_game(game_id: str) -> AnyGame:
-    """The game, to be started by ``reset(seed)``. Raises InputError for an unknown id."""
+def known_game(game_id: str) -> str:
+    """The id of one of the games. Raises InputError for another."""
     if game_id not in GAMES:
         close = difflib.get_close_matches(game_id, GAMES, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InputError(f"expected a game in {', '.join(GAMES)}, got {game_id!r}{hint}")
-    return Game(GAMES[game_id])
+    return game_id
+
+
+GameId = Annotated[str, AfterValidator(known_game)]
+"""In a stored result, the id of a game that there is."""
+MeanScore = Annotated[float, Field(ge=0, le=2)]
+Chance = Annotated[float, Field(ge=0, le=1 + 1e-6)]
+"""A probability, or a sum of such, which may end a rounding above 1."""
+Count = Annotated[int, Field(ge=0)]
+
+
+def new_game(game_id: str) -> AnyGame:
+    """The game, to be started by ``reset(seed)``. Raises InputError for an unknown id."""
+    return Game(GAMES[known_game(game_id)])
 
 
 def replay(trajectory: Trajectory, n_steps: int | None = None) -> Observation:
@@ -92,8 +107,8 @@ class Episode(Trajectory):
 
     policy: str = ""
     score: Score
-    illegal: int
-    unparsable: int
+    illegal: Count
+    unparsable: Count
     flags: tuple[str, ...]
 
     @classmethod
@@ -120,9 +135,9 @@ class Episode(Trajectory):
 class ScoreSummary:
     """Number of episodes, mean score and how often each score ("0", "1", "2") was reached."""
 
-    episodes: int
-    mean_score: float
-    counts: Mapping[str, int]
+    episodes: Count
+    mean_score: MeanScore
+    counts: Mapping[str, Count]
 
 
 def play_episode(

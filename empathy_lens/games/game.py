@@ -13,14 +13,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import BeforeValidator
 
 from ..errors import InputError
 from .actions import WAIT, Action, parse_action, say
 from .messages import Judge
 from .variants import cycle, shuffled
 
-Score = Literal[0, 1, 2]
+
+def _whole(value: object) -> object:
+    if type(value) is not int:  # JSON's true equals 1, and a Literal would take it.
+        raise ValueError("expected 0, 1 or 2")
+    return value
+
+
+Score = Annotated[Literal[0, 1, 2], BeforeValidator(_whole)]
 Fault = Literal["", "illegal", "unparsable"]
 Style = Literal["task", "delayed", "empathic"]
 """The rubric's marks acted out: never turning aside (score 0), helping when it costs nothing any

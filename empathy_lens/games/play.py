@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..directions.store import load_tensors, save_tensors
+from ..directions.store import load_tensors, save_tensors, sealed, unsealed
 from ..errors import InputError
-from ..results import from_plain, to_plain
+from ..results import from_plain
 from ..types import Provenance
-from .episodes import Episode, replay
+from .episodes import Chance, Count, Episode, GameId, known_game, replay
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ class Decision:
     empty where the reply was generated. ``episode`` counts episodes of the play.
     """
 
-    episode: int
-    game_id: str
+    episode: Count
+    game_id: GameId
     seed: int
-    turn: int
+    turn: Count
     plea_heard: bool
     legal: tuple[str, ...]
     scores: tuple[float, ...]
-    probabilities: tuple[float, ...]
+    probabilities: tuple[Chance, ...]
     action: str
-    n_prompt_tokens: int
+    n_prompt_tokens: Count
 
     def probability_of(self, action_ids: frozenset[str]) -> float:
         """Probability of doing any of these actions."""
@@ -83,7 +83,7 @@ class PlayRecord:
     decisions: tuple[Decision, ...]
     layers: tuple[int, ...]
     provenance: Provenance
-    n_tokens: int
+    n_tokens: Count
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,21 +106,61 @@ class Play(PlayRecord):
 def save_play(path: Path, play: Play) -> None:
     """Writes the residual stream as safetensors, with episodes and decisions in its metadata."""
     record = PlayRecord(**{f.name: getattr(play, f.name) for f in fields(PlayRecord)})
-    save_tensors(path, {"resid_post": play.resid_post.contiguous()}, {"play": to_plain(record)})
+    tensors = {"resid_post": play.resid_post.contiguous()}
+    save_tensors(path, tensors, {"play": sealed(record, tensors)})
 
 
 def load_play(path: Path) -> Play:
-    """A play equal to the one saved. Raises InputError for another kind of file."""
+    """A play equal to the one saved.
+
+    Raises InputError for another kind of file, one whose content is not what was saved, and one of
+    a game that there is not.
+    """
     tensors, metadata = load_tensors(path, "play")
     if "resid_post" not in tensors:
         raise InputError(f"{path}: expected the tensor resid_post, got {sorted(tensors)}")
-    record, resid_post = from_plain(metadata["play"], PlayRecord, str(path)), tensors["resid_post"]
+    entry, resid_post = unsealed(metadata["play"], tensors, str(path)), tensors["resid_post"]
+    record = from_plain(entry, PlayRecord, str(path))
+    try:
+        _check_record(record)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if not resid_post.is_floating_point() or not torch.isfinite(resid_post).all():
+        raise InputError(f"{path}: resid_post: expected finite numbers, got others")
     if resid_post.shape[:2] != (len(record.decisions), len(record.layers)) or resid_post.ndim != 3:
         raise InputError(
             f"{path}: expected resid_post of {len(record.decisions)} decisions x "
             f"{len(record.layers)} layers x d_model, got {tuple(resid_post.shape)}"
         )
     return Play(**vars(record), resid_post=resid_post)
+
+
+def _check_record(record: PlayRecord) -> None:
+    """Raises InputError where a record's parts do not belong together, naming the part."""
+    episodes = record.episodes
+    if len(record.preambles) != len(episodes):
+        raise InputError(
+            f"preambles: expected one for each of {len(episodes)} episodes, got "
+            f"{len(record.preambles)}"
+        )
+    for episode in episodes:
+        known_game(episode.game_id)
+    for i, d in enumerate(record.decisions):
+        if d.episode >= len(episodes):
+            raise InputError(
+                f"decisions.{i}.episode: expected one of {len(episodes)} episodes, got {d.episode}"
+            )
+        played = episodes[d.episode]
+        if (d.game_id, d.seed) != (played.game_id, played.seed):
+            raise InputError(
+                f"decisions.{i}: expected a decision of {played.game_id}, seed {played.seed}, got "
+                f"{d.game_id}, seed {d.seed}"
+            )
+        if not len(d.scores) == len(d.probabilities) or len(d.scores) not in (0, len(d.legal)):
+            raise InputError(
+                f"decisions.{i}: expected a score and a probability for each of {len(d.legal)} "
+                f"legal actions, or none, got {len(d.scores)} and {len(d.probabilities)}"
+            )
 
 
 def join_plays(plays: Sequence[Play]) -> Play:

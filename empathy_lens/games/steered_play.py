@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from .. import stats
 from ..directions import random_directions
@@ -15,7 +16,7 @@ from ..errors import DegenerateDataError, InputError
 from ..steering import SteeringMethod, add_direction, check_direction
 from ..types import Direction, Estimate, HookedModel, Progress
 from .behaviour import DISPOSITIONS
-from .episodes import GAMES
+from .episodes import GAMES, Chance, GameId, MeanScore
 from .language_model import play_games
 from .play import Choice, Play
 
@@ -41,12 +42,22 @@ class Condition:
         return f"{self.kind}-{self.draw}-{self.alpha:g}"
 
 
+EpisodeScore = Annotated[float, Field(ge=0, le=2, multiple_of=1)]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Each episode's score (0 to 2) and mean probability of helping after the plea."""
 
-    score: tuple[float, ...]
-    help: tuple[float, ...]
+    score: tuple[EpisodeScore, ...]
+    help: tuple[Chance, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.score) != len(self.help):
+            raise InputError(
+                f"expected a score and a help of each episode, got {len(self.score)} and "
+                f"{len(self.help)}"
+            )
 
     def of(self, measure: Measure) -> tuple[float, ...]:
         """One value an episode."""
@@ -59,7 +70,7 @@ class Scores:
 
     score: Estimate | None
     help: Estimate | None
-    per_scenario: Mapping[str, float]
+    per_scenario: Mapping[GameId, MeanScore]
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ class RandomNull:
 
     direction: float
     random: tuple[float, ...]
-    p: float
+    p: Chance
 
 
 @dataclass(frozen=True)
@@ -96,8 +107,8 @@ class SteeredPlay:
     by_alpha: Mapping[str, Scores]
     slope: Mapping[Measure, Estimate | None]
     null: Mapping[Measure, RandomNull] | None
-    random: Mapping[str, tuple[Mapping[Measure, float], ...]]
-    unsteered_controls: Mapping[Measure, float]
+    random: Mapping[str, tuple[Mapping[Measure, MeanScore], ...]]
+    unsteered_controls: Mapping[Measure, MeanScore]
     instruction: InstructedScores
 
 

@@ -1,9 +1,14 @@
 """Activations are computed once for the same model, precision, pooling and tokens."""
 
+import json
+
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from empathy_lens.activations import extract_activations, extract_completions, extract_poolings
+from empathy_lens.activations.shards import KIND, SEAL
 from empathy_lens.errors import InputError
 from empathy_lens.types import ContrastivePair, RubricCompletion, Site
 
@@ -89,6 +94,21 @@ def test_a_steered_model_is_not_cached(tiny_gemma2, tmp_path):
     hooks = [(Site(1).hook_name, lambda value, hook: value + 1)]
     with tiny_gemma2.hooks(fwd_hooks=hooks), pytest.raises(InputError, match="carries hooks"):
         extract_activations(tiny_gemma2, PAIRS, cache=tmp_path)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_list_of_texts_that_is_one_short_gives_no_other_texts_values(tiny_gemma2, tmp_path, old):
+    """Files older than the checksum of the list have its length alone."""
+    extract_activations(tiny_gemma2, PAIRS, layers=[0], cache=tmp_path)
+    path = max(tmp_path.rglob("*.safetensors"), key=lambda p: p.stat().st_size)
+    with safe_open(path, framework="pt") as file:
+        described, values = json.loads(file.metadata()[KIND]), file.get_tensor("values")
+    del described["texts"][0]
+    if old:
+        del described[SEAL]
+    save_file({"values": values}, path, {KIND: json.dumps(described)})
+    with pytest.raises(InputError, match=f"{path.name} is damaged .*delete it"):
+        extract_activations(tiny_gemma2, PAIRS, layers=[0], cache=tmp_path)
 
 
 def test_a_damaged_file_is_named(tiny_gemma2, tmp_path):

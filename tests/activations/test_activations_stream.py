@@ -11,7 +11,7 @@ import torch
 
 from empathy_lens.activations import open_store, pooled_resid_post, stream_activations
 from empathy_lens.activations import shards as shards_module
-from empathy_lens.activations.stream import ActivationStore, StoreIndex
+from empathy_lens.activations.store import ActivationStore, StoreIndex
 from empathy_lens.errors import InputError, NonFiniteError
 from empathy_lens.results import read_result, write_result
 from empathy_lens.types import Site

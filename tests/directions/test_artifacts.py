@@ -57,7 +57,7 @@ def test_files_of_earlier_versions_are_about_empathy_and_paired(tmp_path):
     save_activations(path, ACTIVATIONS)
     tensors, metadata = load_tensors(path, "activations")
     entry = metadata["activations"]
-    del entry["concept"], entry["paired"]
+    del entry["concept"], entry["paired"], entry["sha256"]
     save_tensors(path, tensors, metadata)
     old = load_activations(path)
     assert (old.concept, old.paired) == (EMPATHY, True)
@@ -65,6 +65,37 @@ def test_files_of_earlier_versions_are_about_empathy_and_paired(tmp_path):
     save_tensors(path, tensors, metadata)
     with pytest.raises(InputError, match="pooling"):
         load_activations(path)
+
+
+@pytest.mark.parametrize("changed", ["labels", "values", "groups", "concept"])
+def test_activations_that_are_not_as_they_were_saved_are_refused(tmp_path, changed):
+    path = tmp_path / "a.safetensors"
+    save_activations(path, ACTIVATIONS)
+    tensors, metadata = load_tensors(path, "activations")
+    entry = metadata["activations"]
+    if changed == "labels":
+        tensors["labels"] = ~tensors["labels"]
+    elif changed == "values":
+        tensors["values"][0, 0, 0] += 1e-3
+    elif changed == "groups":
+        entry["groups"] = entry["groups"][::-1]
+    else:
+        del entry["concept"]
+    save_tensors(path, tensors, metadata)
+    with pytest.raises(InputError, match=r"a\.safetensors: the content is not what was saved"):
+        load_activations(path)
+
+
+def test_a_direction_under_another_layers_name_is_refused(tmp_path):
+    path = tmp_path / "d.safetensors"
+    save_directions(path, fit_directions(ACTIVATIONS))
+    tensors, metadata = load_tensors(path, "directions")
+    one, two = list(tensors)[:2]
+    for values in (tensors, metadata["directions"]):
+        values[one], values[two] = values[two], values[one]
+    save_tensors(path, tensors, metadata)
+    with pytest.raises(InputError, match=f"{one}: expected the site of that layer"):
+        load_directions(path)
 
 
 def test_what_is_not_ours_is_refused(tmp_path):
