@@ -8,6 +8,9 @@ A result type is a frozen dataclass of plain values, other results, tuples, mapp
 :data:`Array`. Its rooms: the type stands where the result is computed; whoever draws or resumes
 reads it with the same type. ``null`` and a missing key are told apart by the field: one with a
 default may be missing, :data:`Optionally` is left out of the file while it is None.
+
+Beside the fields stand ``schema``, the version of the layout, and ``run``, which run wrote the file
+(:class:`Stamp`). Files without either are older than both and stay readable.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -24,6 +27,7 @@ import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     PlainSerializer,
     PlainValidator,
     TypeAdapter,
@@ -40,13 +44,18 @@ __all__ = [
     "DataSet",
     "Optionally",
     "RunConfig",
+    "RunIdentity",
     "RunSummary",
     "Settings",
     "StageSummary",
+    "Stamp",
     "from_json",
     "from_plain",
     "read_result",
     "read_settings",
+    "read_stored",
+    "stamped",
+    "take_stamp",
     "to_plain",
     "write_result",
 ]
@@ -54,6 +63,8 @@ __all__ = [
 S = TypeVar("S", bound="Settings")
 T = TypeVar("T")
 SHOWN_FAULTS = 5
+SCHEMA = 1
+"""Version of the layout of stored results; it rises where an older reader would misread them."""
 LARGEST_INTEGER = 2.0**64
 STORED = ConfigDict(extra="forbid", allow_inf_nan=False)
 """How results are read: a name that is no field may be one misspelt, whose value would be lost."""
@@ -71,6 +82,30 @@ def _array(value: object) -> np.ndarray:
 
 Array = Annotated[np.ndarray, PlainValidator(_array), PlainSerializer(lambda a: a.tolist())]
 """A float64 array, nested lists in the file. Its axes belong in the field's docstring."""
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Which run wrote a file: its id and start (UTC), and the code that wrote.
+
+    ``commit`` is that of the checkout, ``-dirty`` where its code was changed; None for a wheel.
+    """
+
+    id: str
+    started: str
+    version: str
+    commit: str | None
+
+    def __str__(self) -> str:
+        return f"{self.id} of {self.started}"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a stored result says of itself beside its fields; older files say nothing."""
+
+    schema: Annotated[int, Field(ge=1)] | None = None
+    run: RunIdentity | None = None
 
 
 @dataclass(frozen=True)
@@ -153,9 +188,42 @@ def _adapter(kind: type) -> TypeAdapter:  # jaxtyping cannot check TypeAdapter[.
 def read_result(path: Path, kind: type[T]) -> T:
     """The result of a kind that a JSON file holds.
 
-    Raises InputError naming the file, and each field with what was expected of it and what came.
+    Raises InputError naming the file, and each field with what was expected of it and what came;
+    or the schema of a newer version that it was written with.
     """
-    return from_json(read_bytes(path), kind, str(path))
+    return read_stored(path, kind)[0]
+
+
+def read_stored(path: Path, kind: type[T]) -> tuple[T, Stamp]:
+    """The same, and what the file says of itself."""
+    text, name = read_bytes(path), str(path)
+    try:
+        found = None if "schema" in {f.name for f in fields(kind)} else json.loads(text)  # type: ignore[arg-type]
+    except (ValueError, RecursionError):  # which is said below
+        found = None
+    if not isinstance(found, dict) or not found.keys() & {"schema", "run"}:
+        return from_json(text, kind, name), Stamp()
+    stamp = take_stamp(found, name)
+    result = from_plain(found, kind, name)
+    _check_strictly(text, name)
+    return result, stamp
+
+
+def take_stamp(found: dict[str, Any], name: str) -> Stamp:
+    """Takes ``schema`` and ``run`` out of a file's values. Raises InputError for a newer schema."""
+    taken = {key: found.pop(key) for key in ("schema", "run") if key in found}
+    schema = taken.get("schema")
+    if type(schema) is int and schema > SCHEMA:
+        raise InputError(
+            f"{name}: written with schema {schema}, this version of empathy_lens reads schema "
+            f"{SCHEMA} and older; update empathy_lens"
+        )
+    return from_plain(taken, Stamp, name)
+
+
+def stamped(plain: Mapping[str, Any], run: RunIdentity | None) -> dict[str, Any]:
+    """Values for a file with ``schema`` and ``run`` first; without a run as they are."""
+    return dict(plain) if run is None else {"schema": SCHEMA, "run": to_plain(run), **plain}
 
 
 def from_json(text: bytes | str, kind: type[T], name: str) -> T:
@@ -164,11 +232,16 @@ def from_json(text: bytes | str, kind: type[T], name: str) -> T:
         value: T = _adapter(kind).validate_json(text, strict=True)  # type: ignore[arg-type]
     except ValidationError as error:
         raise InputError(_faults(name, error)) from None
-    try:  # What pydantic lets pass: a name given twice, numbers without bounds.
+    _check_strictly(text, name)
+    return value
+
+
+def _check_strictly(text: bytes | str, name: str) -> None:
+    """Refuses what pydantic lets pass: a name given twice, numbers without bounds."""
+    try:
         parse_json(text if isinstance(text, str) else text.decode(), largest=LARGEST_INTEGER)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from None
-    return value
 
 
 def from_plain(data: object, kind: type[T], name: str) -> T:
@@ -216,9 +289,12 @@ def _no_date(value: object) -> object:
     raise ValueError(f"expected texts, numbers and tables alone, got the date or time {value}")
 
 
-def write_result(path: Path, result: object) -> None:
-    """Writes a result as its JSON file, atomically; NaN and infinity are refused."""
-    write_json(path, to_plain(result))
+def write_result(path: Path, result: object, run: RunIdentity | None = None) -> None:
+    """Writes a result as its JSON file, atomically, stamped with the run that made it.
+
+    What belongs to no run (a data set, a cache) is written without. NaN and infinity are refused.
+    """
+    write_json(path, stamped(to_plain(result), run))
 
 
 def _faults(name: str, error: ValidationError, *, show_values: bool = True) -> str:

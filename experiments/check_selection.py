@@ -141,7 +141,7 @@ def main(
 ) -> None:
     """How often does choosing among layers and estimators find what is not there?"""
     with clear_errors("Run it again: nothing is kept."):
-        show(check(draws, seed, jobs), as_text, out, as_json)
+        show([draws, seed], check(draws, seed, jobs), as_text, out, as_json)
 
 
 if __name__ == "__main__":

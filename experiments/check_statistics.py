@@ -36,7 +36,7 @@ from empathy_lens.cli.shared import (
 )
 from empathy_lens.errors import DegenerateDataError
 from empathy_lens.files import write_json
-from empathy_lens.results import from_plain, to_plain
+from empathy_lens.results import from_plain, stamped, to_plain
 from empathy_lens.types import Estimate
 
 RESAMPLES = 2000  # a fifth of the default, for speed; coverage is lower by up to half a percent
@@ -309,11 +309,17 @@ JOBS = min(2, os.cpu_count() or 1)
 
 
 def show(
-    result: dict[str, Any], as_text: Callable[[Any], str], out: Path | None, as_json: bool
+    asked: list[Any],
+    result: dict[str, Any],
+    as_text: Callable[[Any], str],
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """A check's figures, shown and kept as asked."""
     if out:
-        write_json(out, result)
+        from empathy_lens.study.identity import new_identity
+
+        write_json(out, stamped(result, new_identity(asked)))
     print(json.dumps(result) if as_json else as_text(result))
 
 
@@ -334,7 +340,8 @@ def main(
     """Do the intervals cover what they should? On data whose truth is known."""
     with clear_errors("Run it again: nothing is kept."):
         sizes = [int(n) for n in parse_numbers("--groups", groups)]
-        show(check(draws, seed, jobs, only, designs, sizes), as_text, out, as_json)
+        result = check(draws, seed, jobs, only, designs, sizes)
+        show([draws, seed, only, designs, sizes], result, as_text, out, as_json)
 
 
 if __name__ == "__main__":

@@ -58,13 +58,14 @@ def main(
     with clear_errors("Run it again: nothing is kept."):
         from empathy_lens.activations import extract_poolings
         from empathy_lens.console import say
-        from empathy_lens.data import load_pairs
+        from empathy_lens.data import data_hash, load_pairs
         from empathy_lens.evidence import Draws, StudyData, evidence_card
         from empathy_lens.evidence.baselines import ablate_words, load_embedding
         from empathy_lens.evidence.validation import select_layer
         from empathy_lens.models import load_model
         from empathy_lens.results import write_result
         from empathy_lens.study import parse_layers
+        from empathy_lens.study.identity import new_identity
         from empathy_lens.study.inputs import check_split
 
         wanted = parse_layers(layers)
@@ -95,7 +96,9 @@ def main(
         card = evidence_card(data, layer, embed=embed, draws=Draws(seed))
         say(card)
         if out is not None:
-            write_result(out, card)
+            asked = [model, device, dtype, layers, n_ablated, embedding, seed]
+            read_pairs = [data_hash(pairs) for pairs in (train_pairs, test_pairs, hard_pairs)]
+            write_result(out, card, new_identity([asked, read_pairs]))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ def main(
             judge_texts,
             steered_texts,
         )
-        from empathy_lens.results import to_plain, write_result
+        from empathy_lens.results import to_plain
+        from empathy_lens.study.runs import Run
         from empathy_lens.types import Progress
         from empathy_lens.vendors import (
             DEFAULT_CONFIG,
@@ -76,11 +77,12 @@ def main(
                 scores = await judge_texts(caller, judge, texts, scenarios, progress)
                 return scores, cost_summary(caller.journal)
 
-        with progress_bars() as console:
+        with progress_bars() as console, Run(out, resume=True) as folder:
+            folder.begin([f"{vendor.name}:{model.name}", *(vars(text) for text in texts)])
             scores, costs = asyncio.run(ask(console.progress("texts")))
-        agreed = agreement(scores, rubric)
-        report = JudgeReport(f"{vendor.name}:{model.name}", agreed, scores, costs)
-        write_result(out / "judge_scores.json", report)
+            agreed = agreement(scores, rubric)
+            report = JudgeReport(f"{vendor.name}:{model.name}", agreed, scores, costs)
+            folder.write("judge_scores.json", report)
         if as_json:
             print(json.dumps(to_plain(report), indent=2))
             return

@@ -64,9 +64,9 @@ def main(
     """Play, predict, and write the results into the run's folder."""
     with clear_errors(FROM_LAST_STAGE):
         from empathy_lens.console import progress_bars, say
-        from empathy_lens.directions.store import load_directions
+        from empathy_lens.directions.store import load_directions, run_of_directions
         from empathy_lens.errors import InputError
-        from empathy_lens.files import read_json, write_json
+        from empathy_lens.files import read_json, sha256_file, write_json
         from empathy_lens.games import (
             GAMES,
             Choice,
@@ -76,7 +76,7 @@ def main(
             steered_play_result,
         )
         from empathy_lens.models import load_model
-        from empathy_lens.results import to_plain, write_result
+        from empathy_lens.results import to_plain
         from empathy_lens.study.own_play import play_under_instructions, play_under_steering
         from empathy_lens.study.runs import Run
         from empathy_lens.views import token_view, write_report
@@ -86,12 +86,18 @@ def main(
                 f"{run}: expected a run with directions.safetensors; make one with: "
                 f"python experiments/run_full_pipeline.py --model {model}"
             )
-        directions = load_directions(run / "directions.safetensors")
         choice = Choice("score", temperature, calibrated)
         steering = conditions(parse_numbers("--alphas", alphas), n_random)
         plan = assignments(episodes, seed)
-        with progress_bars() as console:
-            stages = Run(run, resume, console.announce)
+        asked = [model, episodes, seed, temperature, calibrated, steer, steer_episodes, alphas]
+        with progress_bars() as console, Run(run, resume, console.announce) as stages:
+            file = run / "directions.safetensors"
+            directions = load_directions(file)
+            # Play belongs to the run whose directions it reads, where their file names it.
+            if (identity := run_of_directions(file)) is not None:
+                stages.join(identity)
+            else:
+                stages.begin([*asked, n_random, random_episodes, sha256_file(file)])
             console.announce(f"loading {model}")
             loaded = load_model(
                 model,
@@ -111,7 +117,7 @@ def main(
             )
             console.announce("intervals")
             result = on_policy_result(play, plan, directions, choice, seed=seed)
-            write_result(run / "on_policy.json", result)
+            stages.write("on_policy.json", result)
             correlation = run / "eia_correlation.json"
             beside = read_json(correlation) if correlation.is_file() else {}
             write_json(correlation, beside | {"on_policy": to_plain(result)})
@@ -136,7 +142,7 @@ def main(
                 moved = steered_play_result(
                     directions[layer], steered, controls, outcomes, seed=seed
                 )
-                write_result(run / "steered_play.json", moved)
+                stages.write("steered_play.json", moved)
                 out["steered_play"] = to_plain(moved)
             console.announce("report")
             write_report(run)

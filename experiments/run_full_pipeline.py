@@ -6,7 +6,6 @@
 Writes a run's folder (default results/runs/<model>/) and ends with the seed criteria, met or not.
 """
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +28,7 @@ from empathy_lens.cli.shared import (
     SeedOption,
     SkipSteeringOption,
     TrustOption,
+    asked_command,
     clear_errors,
     run_folder_option,
     run_script,
@@ -121,7 +121,7 @@ def main(
             skip_steering=skip_steering,
             embedding=embedding,
             allow_overlap=allow_overlap,
-            command=shlex.join(["python", *sys.argv]),
+            command=asked_command("python", sys.argv[0]),
         )
         study_into(out, options, resume=resume)
 

@@ -86,8 +86,7 @@ def sweep(args: SimpleNamespace) -> list[str]:
     judge = word_judge(train_pairs)
     prompts = load_steering_prompts(files.need("steering_prompts"))
     out: Path = args.out
-    with progress_bars() as console:
-        run = Run(out / "sweep", args.resume, console.announce)
+    with progress_bars() as console, Run(out / "sweep", args.resume, console.announce) as run:
         model = load_model(
             args.model,
             backend=args.backend,
@@ -105,6 +104,7 @@ def sweep(args: SimpleNamespace) -> list[str]:
         directions = fit_directions(train)
         data = [sha256_file(path) for path in vars(files).values() if path.is_file()]
         inputs = [{k: vars(args)[k] for k in MEASURED}, data, asdict(train.provenance)]
+        run.begin([inputs, asked, wanted, args.n_random, args.n_shuffled])
 
         def load(kind: str, layer: int) -> SteeringSweep:
             return load_sweep(run.folder / f"{kind}_{layer}.json", directions, prompts)
@@ -164,8 +164,8 @@ def sweep(args: SimpleNamespace) -> list[str]:
             judge, load_rubric_completions(files.need("rubric")), seed=args.seed
         )
         summary = sweep_summary(join_sweeps(list(layers.values())), chosen[0], judge=quality)
-    save_directions(run.folder / "directions.safetensors", directions)
-    write_result(out / "steering_sweep.json", summary)
+        save_directions(run.folder / "directions.safetensors", directions, run.identity)
+        write_result(out / "steering_sweep.json", summary, run.identity)
     lines = [f"Judge on held-out completions: accuracy {quality.accuracy}"]
     for towards, answer in summary.recommendation.items():
         said = answer.text if answer else "no setting within the bounds moves the choice"

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from empathy_lens.errors import InputError
-from empathy_lens.results import RunConfig, RunSummary, read_result, write_result
+from empathy_lens.results import (
+    RunConfig,
+    RunIdentity,
+    RunSummary,
+    Stamp,
+    read_result,
+    read_stored,
+    write_result,
+)
 
 RUN = Path(__file__).parents[1] / "results" / "embedded"
 
@@ -20,6 +28,27 @@ def test_committed_files_are_read_and_written_byte_for_byte(
     again = tmp_path / "again.json"
     write_result(again, read_result(committed, kind))
     assert again.read_bytes() == committed.read_bytes()
+
+
+def test_a_newer_schema_is_refused_by_name_before_anything_else(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text('{"schema": 2, "run": "of another kind"}', encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        read_result(path, RunSummary)
+    assert str(error.value) == (
+        f"{path}: written with schema 2, this version of empathy_lens reads schema 1 and older; "
+        "update empathy_lens"
+    )
+
+
+def test_a_stamped_result_comes_back_with_its_run_and_as_strictly_as_any(tmp_path: Path) -> None:
+    path, run = tmp_path / "summary.json", RunIdentity("0f", "2026-01-01T00:00:00Z", "0.2", None)
+    summary = read_result(RUN / "summary.json", RunSummary)
+    write_result(path, summary, run)
+    assert read_stored(path, RunSummary) == (summary, Stamp(1, run))
+    path.write_text(path.read_text(encoding="utf-8").replace('"schema"', '"schemes"'))
+    with pytest.raises(InputError, match="schemes"):
+        read_result(path, RunSummary)
 
 
 def test_every_fault_is_named_with_its_file_and_field(tmp_path: Path) -> None:

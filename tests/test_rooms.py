@@ -29,6 +29,7 @@ ORDER = (
     ("console",),
     ("results",),
     ("types",),
+    ("locks",),
     ("files",),
     ("errors",),
 )

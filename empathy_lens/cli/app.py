@@ -1,7 +1,5 @@
 """``empathy-lens``: small commands around the library."""
 
-import shlex
-import sys
 from importlib.metadata import version
 from json import dumps
 from pathlib import Path
@@ -28,6 +26,7 @@ from .shared import (
     SeedOption,
     SkipSteeringOption,
     TrustOption,
+    asked_command,
     clear_errors,
     run_folder_option,
 )
@@ -194,7 +193,7 @@ def study(
             skip_steering=skip_steering,
             embedding=embedding,
             allow_overlap=allow_overlap,
-            command=shlex.join(["empathy-lens", *sys.argv[1:]]),
+            command=asked_command("empathy-lens"),
         )
         study_into(out, options, resume=resume)
 

@@ -14,8 +14,7 @@ from ..views import write_report
 def study_into(folder: Path, options: StudyOptions, *, resume: bool) -> None:
     """Runs the study, draws its report, and prints which criteria it meets."""
     start = time.perf_counter()
-    with progress_bars() as console:
-        run = Run(folder, resume=resume, announce=console.announce)
+    with progress_bars() as console, Run(folder, resume, console.announce) as run:
         run_study(options, run, console.progress)
         summary = summarise(run, time.perf_counter() - start)
         console.announce("report")

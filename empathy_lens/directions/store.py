@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from ..data import EMPATHY
 from ..errors import InputError
 from ..files import atomic_path, file_stem, parse_json
-from ..results import from_plain, to_plain
+from ..results import RunIdentity, from_plain, stamped, take_stamp, to_plain
 from ..types import Activations, Concept, Direction, Pooling, Provenance, Site
 
 SEAL = "sha256"
@@ -53,8 +53,13 @@ class StoredActivations:
     paired: bool = True
 
 
-def save_directions(path: str | Path, directions: Mapping[int, Direction]) -> None:
-    """Writes directions (by layer) as one safetensors file, everything else in its metadata."""
+def save_directions(
+    path: str | Path, directions: Mapping[int, Direction], run: RunIdentity | None = None
+) -> None:
+    """Writes directions (by layer) as one safetensors file, everything else in its metadata.
+
+    ``run`` is the run that made them, if one did.
+    """
     if not directions:
         raise InputError("expected at least one direction, got none")
     tensors = {f"layer_{layer}": d.vector.float().contiguous() for layer, d in directions.items()}
@@ -65,7 +70,7 @@ def save_directions(path: str | Path, directions: Mapping[int, Direction]) -> No
         )
         for layer, d in directions.items()
     }
-    save_tensors(path, tensors, {"directions": described})
+    save_tensors(path, tensors, {"directions": stamped(described, run)})
 
 
 def load_directions(path: str | Path) -> dict[int, Direction]:
@@ -75,6 +80,8 @@ def load_directions(path: str | Path) -> dict[int, Direction]:
     """
     tensors, metadata = load_tensors(path, "directions")
     described = metadata["directions"]
+    if isinstance(described, dict):
+        take_stamp(described, str(path))
     if not isinstance(described, dict) or described.keys() != tensors.keys():
         raise InputError(f"{path}: expected one tensor a direction, got {sorted(tensors)}")
     directions = {}
@@ -94,6 +101,12 @@ def load_directions(path: str | Path) -> dict[int, Direction]:
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
     return directions
+
+
+def run_of_directions(path: str | Path) -> RunIdentity | None:
+    """The run that made a file of directions, None where the file does not say."""
+    described = load_tensors(path, "directions")[1]["directions"]
+    return take_stamp(described, str(path)).run if isinstance(described, dict) else None
 
 
 def save_vectors(folder: str | Path, directions: Mapping[int, Direction]) -> list[Path]:

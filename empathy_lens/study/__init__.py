@@ -13,7 +13,7 @@ from typing import Any
 from ..data import data_hash
 from ..evidence.rubric import EiaCorrelation
 from ..evidence.validation import ValidationResult
-from ..results import RunSummary, read_result, write_result
+from ..results import RunSummary, read_result
 from ..steering.examples import ALPHAS, CONTROL_ALPHAS, SteeringResults
 from ..types import Progress
 from . import stages
@@ -37,6 +37,7 @@ def run_study(
     hashes = {name: data_hash(pairs) for name, pairs in study.pairs.items()}
     if study.rubric:
         hashes["rubric"] = data_hash(study.rubric)
+    run.begin([study.asked, hashes])
     inputs: list[Any] = [study.model_request, hashes, versions()]
     for name in hashes:
         run.stage(
@@ -99,5 +100,5 @@ def summarise(run: Run, wall_seconds: float) -> RunSummary:
         peak_rss_mb=round(max(r.peak_rss_mb for r in run.records), 1),
         versions=versions(),
     )
-    write_result(folder / "summary.json", summary)
+    run.write("summary.json", summary)
     return summary

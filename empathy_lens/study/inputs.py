@@ -25,7 +25,6 @@ from ..errors import DegenerateDataError, InputError
 from ..evidence.baselines import ablate_words, load_embedding
 from ..evidence.measure import MIN_SITUATIONS
 from ..evidence.validation import ValidationResult
-from ..files import read_json
 from ..models import Backend, load_model
 from ..results import read_result
 from ..types import Activations, Concept, ContrastivePair, Direction, HookedModel, Pooling, Progress
@@ -236,8 +235,13 @@ class Study:
         trust = ["trust_remote_code"] if o.trust_remote_code else []
         return [o.model, o.backend, o.device, o.dtype, o.revision, list(o.layers), stamp, *trust]
 
-    def json(self, name: str) -> Any:
-        return read_json(self.run.folder / f"{name}.json")
+    @property
+    def asked(self) -> list[Any]:
+        """What decides the run's results beside the pairs and the rubric's texts: its identity."""
+        o = self.options
+        options = {k: v for k, v in vars(o).items() if k not in ("files", "command")}
+        texts = [vars(t) for t in (*self.steering_prompts, *self.questions)]
+        return [options, self.model_request, texts, self.neutral_texts]
 
     def path(self, name: str) -> Path:
         return self.run.folder / name

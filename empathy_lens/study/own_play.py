@@ -10,7 +10,7 @@ from ..games.language_model import play_games
 from ..games.play import Choice, Play, join_plays, load_play, save_play
 from ..games.steered_play import Condition, Outcome, play_condition
 from ..models import model_card
-from ..results import read_result, to_plain, write_result
+from ..results import read_result, to_plain
 from ..types import Direction, HookedModel, Progress
 from .runs import Run, versions
 
@@ -72,7 +72,7 @@ def play_under_steering(
             seed=seed,
             progress=progress(str(condition)),
         )
-        write_result(run.folder / _outcome_file(condition), outcome)
+        run.write(_outcome_file(condition), outcome)
 
     vector = [direction.site.layer, direction.raw_norm, direction.vector.tolist()]
     outcomes = {}

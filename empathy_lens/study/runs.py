@@ -1,4 +1,8 @@
-"""A run's folder: stages that are timed, written atomically, and skipped when already done."""
+"""A run's folder: stages that are timed, written atomically, and skipped when already done.
+
+A folder belongs to one run at a time, from the moment that its :class:`Run` is made to the end of
+its ``with`` block or of the process.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,21 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from ..errors import InputError
 from ..files import check_writable, input_hash, remove_leftovers, sha256_file
-from ..results import StageSummary, read_result, write_result
+from ..locks import locked
+from ..results import RunIdentity, StageSummary, read_result, write_result
+from .identity import code_commit, new_identity
 
 RECORDS = ".stages"
+LOCK = ".lock"
 RUNS = Path("results", "runs")
 """Where runs go. What is committed lies beside it, so that no run overwrites a reference."""
 
@@ -37,22 +46,71 @@ class StageRecord:
         return StageSummary(self.name, round(self.seconds, 2), memory, self.skipped)
 
 
+@dataclass(frozen=True)
+class Begun:
+    """``.stages/run.json``: what was asked of a run, as a hash, and which run it is."""
+
+    asked: str
+    identity: RunIdentity
+
+
 @dataclass
 class Run:
-    """A folder that a run writes to.
+    """A folder that a run writes to, and no other run until this one ends.
 
     ``resume`` lets a stage be skipped if it finished before with the same inputs and its files
-    are as it left them; otherwise every stage runs.
+    are as it left them; otherwise every stage runs. ``identity`` is that of :meth:`begin`.
+    Raises InputError where the folder cannot be written to, or another run writes there.
     """
 
     folder: Path
     resume: bool = False
     announce: Callable[[str], None] = lambda _: None
     records: list[StageRecord] = field(default_factory=list)
+    identity: RunIdentity | None = None
+    _lock: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def __post_init__(self) -> None:
         check_writable(self.folder)
+        self._lock.enter_context(locked(self.folder / LOCK, self._refuse))
         remove_leftovers(self.folder)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.close()
+
+    def _refuse(self, holder: str) -> None:
+        raise InputError(
+            f"{self.folder}: another run writes there ({holder}); wait until it ends, or choose "
+            "another folder"
+        )
+
+    def begin(self, asked: Any) -> None:
+        """Gives the run its identity; ``asked`` are its settings and inputs, JSON-like.
+
+        A run that is resumed keeps its id and date, as long as the same is asked of it.
+        """
+        path, key = self.folder / RECORDS / "run.json", input_hash(asked)
+        if self.resume and (begun := _begun(path)) is not None and begun.asked == key:
+            self.join(begun.identity)
+            return
+        self.identity = new_identity(asked)
+        write_result(path, Begun(key, self.identity))
+
+    def join(self, identity: RunIdentity) -> None:
+        """Goes on with a run that began before, perhaps with newer code."""
+        self.identity = replace(identity, version=version("empathy-lens"), commit=code_commit())
+
+    def write(self, name: str, result: object) -> None:
+        """Writes a result into the folder, stamped with the run's identity."""
+        write_result(self.folder / name, result, self.identity)
 
     def stage(
         self, name: str, inputs: Any, outputs: Iterable[str], work: Callable[[], None]
@@ -88,6 +146,13 @@ class Run:
             for file, sha256 in record.files.items()
         )
         return record if record.key == key and intact else None
+
+
+def _begun(path: Path) -> Begun | None:
+    try:
+        return read_result(path, Begun)
+    except InputError:
+        return None
 
 
 def default_folder(model: str, root: Path = Path()) -> Path:

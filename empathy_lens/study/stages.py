@@ -29,7 +29,8 @@ from ..evidence.validation import (
     select_layer,
     validate_direction,
 )
-from ..results import DataSet, RunConfig, read_result, write_result
+from ..games.behaviour import OnPolicy
+from ..results import DataSet, RunConfig, read_result, read_stored, to_plain
 from ..steering import SweepSettings, steering_sweep
 from ..steering.examples import (
     ALPHAS,
@@ -90,7 +91,7 @@ def config(study: Study, hashes: Mapping[str, str]) -> None:
         versions=versions(),
         concept=study.concept,
     )
-    write_result(study.path("config.json"), config)
+    study.run.write("config.json", config)
 
 
 def _shown(path: Path) -> str:
@@ -119,10 +120,10 @@ def directions(study: Study) -> None:
             **vars(held_out), cv_auroc=chosen.cv_auroc[layer], raw_norm=direction.raw_norm
         )
     sides = [side for p in study.pairs["test"] for side in (p.positive, p.negative)]
-    save_directions(study.path("directions.safetensors"), fitted)
+    save_directions(study.path("directions.safetensors"), fitted, study.run.identity)
     save_vectors(study.path("probes"), fitted)
-    write_result(
-        study.path("validation_auroc.json"),
+    study.run.write(
+        "validation_auroc.json",
         ValidationResult(
             selected_layer=chosen.layer,
             selection=chosen.rule,
@@ -158,15 +159,20 @@ def correlate(study: Study) -> None:
         for c, x in zip(study.rubric, projected, strict=True)
     )
     rubric = RubricResult(**vars(prediction), items=items)
-    write_result(
-        study.path("eia_correlation.json"),
+    study.run.write(
+        "eia_correlation.json",
         EiaCorrelation(direction.site.layer, rubric, _on_policy(study)),
     )
 
 
 def _on_policy(study: Study) -> Any:
-    """What predict_behaviour.py measured in this folder, if it was run."""
-    return study.json("on_policy") if study.path("on_policy.json").is_file() else None
+    """What predict_behaviour.py measured with this run's directions, if it was run."""
+    path = study.path("on_policy.json")
+    if study.run.identity is None or not path.is_file():
+        return None
+    played, stamp = read_stored(path, OnPolicy)
+    same = stamp.run is not None and stamp.run.id == study.run.identity.id
+    return to_plain(played) if same else None
 
 
 def steer(study: Study) -> None:
@@ -194,7 +200,7 @@ def steer(study: Study) -> None:
     )
     quality = judge_quality(judge, study.rubric, seed=seed, n_resamples=n_resamples)
     summary = sweep_summary(sweep, direction.site.layer, judge=quality, n_resamples=n_resamples)
-    write_result(study.path("steering_examples.json"), summary)
+    study.run.write("steering_examples.json", summary)
 
 
 def evidence(study: Study) -> None:
@@ -204,7 +210,8 @@ def evidence(study: Study) -> None:
         rubric = read_result(study.path("eia_correlation.json"), EiaCorrelation).rubric
         behaviour = replace(behaviour, rubric=rubric.spearman, rubric_partial=rubric.partial)
     if study.steers:
-        behaviour = replace(behaviour, steering=study.json("steering_examples"))
+        steered = read_result(study.path("steering_examples.json"), SteeringResults)
+        behaviour = replace(behaviour, steering=to_plain(steered))
     masked = None
     if "masked_test" in study.pairs:
         masked = (study.activations("masked_test"), o.n_masked)
@@ -229,15 +236,15 @@ def evidence(study: Study) -> None:
         estimators=o.estimators,
         draws=Draws(o.seed, o.n_resamples, n_permutations=o.n_null, n_random=o.n_null),
     )
-    write_result(study.path("evidence.json"), card)
+    study.run.write("evidence.json", card)
 
 
 def cosines(study: Study) -> None:
     """Writes ``cosines.json``: directions across layers, and beside the contrasts' own."""
     fitted = load_directions(study.path("directions.safetensors"))
     contrasts = {name: study.activations(name) for name in CONTRASTS}
-    write_result(
-        study.path("cosines.json"),
+    study.run.write(
+        "cosines.json",
         direction_cosines(fitted, contrasts, seed=study.options.seed),
     )
 
@@ -257,4 +264,4 @@ def token_views(study: Study) -> None:
         scores(fitted[layer], study.activations("test")),
         steered=steered,
     )
-    write_result(study.path("token_views.json"), examples)
+    study.run.write("token_views.json", examples)

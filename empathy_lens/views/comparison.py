@@ -14,7 +14,7 @@ from ..files import write_text
 from ..results import to_plain
 from .headline import Measure, measures, verdicts
 from .page import render
-from .report import charted
+from .report import charted, mixed
 from .run_results import RunResults, read_run
 from .tables import criteria, facts
 from .text import number_text, plotly_text, ranges, shortened
@@ -46,7 +46,14 @@ def build_comparison(folders: Sequence[Path]) -> str:
     return render(
         "comparison.html",
         names=names,
-        notes=[shortened(f"Could not be read: {p}", 1000) for run in read for p in run.problems],
+        notes=[
+            *(shortened(f"Could not be read: {p}", 1000) for run in read for p in run.problems),
+            *(
+                shortened(f"{name}: {note}", 1000)
+                for name, run in runs.items()
+                for note in mixed(run)
+            ),
+        ],
         measures=_matrix(measured.values(), lambda measure: measure.name),
         verdicts=_matrix([verdicts(run.evidence) for run in read], claim),
         criteria=_matrix([criteria(run.summary) for run in read], claim),
@@ -86,6 +93,8 @@ def _matrix(
 def _facts(run: RunResults) -> list[tuple[str, str]]:
     """What was run."""
     rows: list[tuple[str, str]] = []
+    if run.identity:
+        rows += facts(vars(run.identity), "run: ")
     if config := run.config:
         rows.append(("layers", shortened(ranges(config.layers), 200)))
     rows.append(("chosen layer", number_text(run.selected_layer)))

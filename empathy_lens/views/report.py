@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from ..engine.token_projections import TokenExample
 from ..errors import InputError
 from ..files import atomic_path, write_text
-from ..results import RunConfig, to_plain
+from ..results import to_plain
 from .figures import GROUPS, run_figures, run_tables
 from .headline import measures, tally, verdicts
 from .page import render
@@ -40,7 +40,9 @@ def write_report(folder: Path) -> Path:
     run = read_run(folder)
     figures = folder / "figures"
     for name, figure in run_figures(run).items():
-        write_text(figures / f"{name}.html", figure.to_html(include_plotlyjs="plotly.min.js"))
+        # An id of its own making would be random, and two equal runs would differ in it.
+        page = figure.to_html(include_plotlyjs="plotly.min.js", div_id=f"plot-{name}")
+        write_text(figures / f"{name}.html", page)
     write_text(figures / "plotly.min.js", get_plotlyjs())
     report = folder / "report.html"
     write_text(report, build_report(folder))
@@ -81,6 +83,7 @@ def build_report(folder: Path) -> str:
     """
     run = read_run(Path(folder))
     notes = [f"Could not be read: {problem}" for problem in run.problems]
+    notes += mixed(run)
     page = ""
     for items, characters in LIMITS:
         shortening = (
@@ -91,6 +94,14 @@ def build_report(folder: Path) -> str:
         if len(page.encode()) <= MAX_BYTES:
             break
     return page
+
+
+def mixed(run: RunResults) -> list[str]:
+    """What a page says where its folder holds files of several runs."""
+    if not (others := run.from_elsewhere):
+        return []
+    whose = f"run {run.identity}" if run.identity else "a run that its files do not name"
+    return [f"Files of several runs: this is {whose}; {'; '.join(others)}."]
 
 
 def _page(run: RunResults, notes: list[str]) -> str:
@@ -115,7 +126,7 @@ def _page(run: RunResults, notes: list[str]) -> str:
         tables=run_tables(run),
         token_views=_token_views(run),
         steering=side_by_side(run),
-        provenance=_provenance(config) if config else [],
+        provenance=_provenance(run),
         versions=facts(origin.versions if origin else {}),
         stages=[
             (shortened(stage.name, 100), *_cost(stage.seconds, stage.peak_rss_mb))
@@ -130,7 +141,7 @@ def _cost(seconds: float, peak_rss_mb: float) -> tuple[str, str]:
 
 
 def _asked(run: RunResults) -> list[tuple[str, str]]:
-    asked = []
+    asked = [("run", shortened(str(run.identity), 200))] if run.identity else []
     if validation := run.validation_auroc:
         asked.append(("chosen layer", number_text(validation.selected_layer)))
         asked.append(("chosen by", shortened(validation.selection, 300)))
@@ -151,8 +162,11 @@ def _asked(run: RunResults) -> list[tuple[str, str]]:
     return asked
 
 
-def _provenance(config: RunConfig) -> list[tuple[str, str]]:
-    return [*facts(vars(config.provenance)), *facts(to_plain(config)["data"], "data.")]
+def _provenance(run: RunResults) -> list[tuple[str, str]]:
+    rows = facts(vars(run.identity), "run.") if run.identity else []
+    if (config := run.config) is None:
+        return rows
+    return [*rows, *facts(vars(config.provenance)), *facts(to_plain(config)["data"], "data.")]
 
 
 def _missing(run: RunResults) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
@@ -16,7 +16,7 @@ from ..evidence.rubric import EiaCorrelation
 from ..evidence.validation import ValidationResult
 from ..games.behaviour import OnPolicy
 from ..games.steered_play import SteeredPlay
-from ..results import RunConfig, RunSummary, read_result
+from ..results import RunConfig, RunIdentity, RunSummary, read_stored
 from ..steering.examples import SteeringResults
 from ..types import Concept
 from .text import shortened
@@ -28,6 +28,7 @@ T = TypeVar("T")
 class RunResults:
     """What a run's folder holds: ``{name}.json`` for each field, None where it is not there (yet).
 
+    ``written_by`` names the run that wrote each of these files, None where a file does not say;
     ``problems`` says what is wrong with the files that cannot be read. ``concept`` is what the run
     is about; runs older than the entry in ``config.json`` are about empathy.
     """
@@ -43,11 +44,27 @@ class RunResults:
     steered_play: SteeredPlay | None = None
     summary: RunSummary | None = None
     token_views: TokenViews | None = None
+    written_by: Mapping[str, RunIdentity | None] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     @property
     def concept(self) -> Concept:
         return (self.config and self.config.concept) or EMPATHY
+
+    @property
+    def identity(self) -> RunIdentity | None:
+        """The run that the folder shows: that of its first file in the order of the fields."""
+        return next(iter(self.written_by.values()), None)
+
+    @property
+    def from_elsewhere(self) -> tuple[str, ...]:
+        """The files that another run wrote than the first one, each with what it says of that."""
+        ours = self.identity and self.identity.id
+        return tuple(
+            f"{name}.json is from {f'run {run}' if run else 'a run that it does not name'}"
+            for name, run in self.written_by.items()
+            if (run and run.id) != ours
+        )
 
     @property
     def selected_layer(self) -> int | None:
@@ -57,7 +74,7 @@ class RunResults:
 KINDS = {
     name: get_args(hint)[0]
     for name, hint in get_type_hints(RunResults).items()
-    if name != "problems"
+    if name not in ("written_by", "problems")
 }
 PARTS = tuple(KINDS)
 """The files of a run's folder that are drawn, without ``.json``."""
@@ -71,12 +88,14 @@ def read_run(folder: Path) -> RunResults:
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a run's folder, there is none")
     parts: dict[str, Any] = {}
+    written_by: dict[str, RunIdentity | None] = {}
     problems: list[str] = []
     for name, kind in KINDS.items():
         path = folder / f"{name}.json"
         if path.exists():
             try:
-                parts[name] = read_result(path, kind)
+                parts[name], stamp = read_stored(path, kind)
+                written_by[name] = stamp.run
             except InputError as error:
                 problems.append(str(error))
     if not parts and not problems:
@@ -84,7 +103,7 @@ def read_run(folder: Path) -> RunResults:
             f"{folder}: not a run's folder (none of {', '.join(PARTS)}.json is there); "
             "expected the folder given to run_full_pipeline.py --out"
         )
-    return RunResults(**parts, problems=tuple(problems))
+    return RunResults(**parts, written_by=written_by, problems=tuple(problems))
 
 
 def cut(value: T, items: int, characters: int) -> T:

@@ -87,9 +87,11 @@ def test_play_that_is_stopped_resumes_and_ends_in_the_files_it_promises(made, mo
     assert len(played) == n_played
     assert all(path.read_bytes() == content for path, content in kept.items())
     out = json.loads(done.stdout)
+    stored = {name: read_json(run / f"{name}.json") for name in ("on_policy", "steered_play")}
+    assert stored["on_policy"]["run"] == stored["steered_play"]["run"]
     assert out == {
-        "on_policy": read_json(run / "on_policy.json"),
-        "steered_play": read_json(run / "steered_play.json"),
+        name: {k: v for k, v in kept.items() if k not in ("schema", "run")}
+        for name, kept in stored.items()
     }
     correlation = read_json(run / "eia_correlation.json")
     assert correlation == {"rubric": "kept", "on_policy": out["on_policy"]}

@@ -19,9 +19,10 @@ from empathy_lens.data import (
     pairs_from,
     save_pairs,
 )
+from empathy_lens.directions.store import run_of_directions
 from empathy_lens.errors import InputError
 from empathy_lens.files import write_json, write_text
-from empathy_lens.results import from_plain
+from empathy_lens.results import from_plain, to_plain
 from empathy_lens.study import (
     CONTRASTS,
     DataFiles,
@@ -114,11 +115,19 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(files, backend, tiny_gemma2_folder, tmp_path_factory):
     options = StudyOptions(files=files, **QUICK, model=str(tiny_gemma2_folder), backend=backend)
-    run = Run(tmp_path_factory.mktemp("run"))
-    run_study(options, run)
-    summarise(run, 1.0)
-    write_report(run.folder)
+    with Run(tmp_path_factory.mktemp("run")) as run:
+        run_study(options, run)
+        summarise(run, 1.0)
+        write_report(run.folder)
     return options, run
+
+
+def test_every_result_names_its_run(finished):
+    _, run = finished
+    for path in run.folder.glob("*.json"):
+        stored = json.loads(path.read_text())
+        assert (stored["schema"], stored["run"]) == (1, to_plain(run.identity)), path.name
+    assert run_of_directions(run.folder / "directions.safetensors") == run.identity
 
 
 def estimates_in(data):
@@ -155,8 +164,8 @@ def test_every_figure_is_a_whole_estimate(finished):
 def test_resuming_repeats_nothing_and_changes_nothing(finished, files):
     options, run = finished
     before = {p: p.stat().st_mtime_ns for p in run.folder.glob("*.json") if p.stem != "summary"}
-    again = Run(run.folder, resume=True)
-    run_study(options, again)
+    with Run(run.folder, resume=True) as again:
+        run_study(options, again)
     assert all(record.skipped for record in again.records)
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
@@ -164,32 +173,42 @@ def test_resuming_repeats_nothing_and_changes_nothing(finished, files):
 def test_resuming_runs_what_was_damaged_and_what_depends_on_other_inputs(finished, tmp_path):
     options, run = finished
     (run.folder / "eia_correlation.json").write_text("{}")
-    again = Run(run.folder, resume=True)
-    run_study(options, again)
+    with Run(run.folder, resume=True) as again:
+        run_study(options, again)
     assert [r.name for r in again.records if not r.skipped] == ["eia_correlation"]
-    other = Run(run.folder, resume=True)
-    run_study(replace(options, skip_steering=True, seed=7), other)
+    with Run(run.folder, resume=True) as other:
+        run_study(replace(options, skip_steering=True, seed=7), other)
     assert [r.name for r in other.records if r.skipped] == EXTRACTED
     assert not (run.folder / "steering_examples.json").exists()
-    run_study(options, Run(run.folder, resume=True))
+    with Run(run.folder, resume=True) as last:
+        run_study(options, last)
 
 
-def test_an_interrupted_stage_leaves_finished_ones_and_the_next_run_goes_on(
+def test_an_interrupted_run_goes_on_after_its_last_stage_to_the_bytes_of_a_whole_one(
     files, tiny_gemma2_folder, tmp_path, monkeypatch
 ):
     options = StudyOptions(files=files, **QUICK, model=str(tiny_gemma2_folder), skip_steering=True)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    whole, tmp_path = tmp_path / "whole", tmp_path / "interrupted"
+    with Run(whole) as run:
+        run_study(options, run)
 
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr("empathy_lens.study.stages.predict_rubric", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run_study(options, Run(tmp_path))
+        with pytest.raises(KeyboardInterrupt), Run(tmp_path) as run:
+            run_study(options, run)
     assert not (tmp_path / "eia_correlation.json").exists()
-    resumed = Run(tmp_path, resume=True)
-    run_study(options, resumed)
+    with Run(tmp_path, resume=True) as resumed:
+        run_study(options, resumed)
     assert [r.name for r in resumed.records if r.skipped] == [*EXTRACTED, "directions"]
+    parts = [
+        {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+        for folder in (whole, tmp_path)
+    ]
+    assert parts[0] == parts[1]
 
 
 @pytest.mark.parametrize("at", ["test", "verbosity"])

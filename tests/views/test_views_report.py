@@ -13,6 +13,8 @@ from plotly.offline import get_plotlyjs
 from synthetic_run import estimate, synthetic_run, write_run
 
 from empathy_lens.errors import InputError
+from empathy_lens.files import write_json
+from empathy_lens.results import RunIdentity, stamped
 from empathy_lens.types import Concept
 from empathy_lens.views import build_report, write_report
 from empathy_lens.views.report import MAX_BYTES
@@ -107,6 +109,33 @@ def test_a_full_run_gives_one_sealed_page_below_the_limit(full: str) -> None:
         "python experiments/run_full_pipeline.py",
     ):
         assert expected in text, expected
+
+
+def test_a_report_names_what_another_run_wrote_and_by_which(tmp_path: Path) -> None:
+    run = synthetic_run("word")
+    write_run(tmp_path, run)
+    ours, theirs = (
+        RunIdentity(name * 12, f"2026-01-0{i}T00:00:00Z", "0.2.0", None)
+        for i, name in enumerate("ab", 1)
+    )
+    for name, data in run.items():
+        if name != "steered_play":
+            write_json(tmp_path / f"{name}.json", stamped(data, ours))
+    write_json(tmp_path / "on_policy.json", stamped(run["on_policy"], theirs))
+    text = " ".join(" ".join(Page(build_report(tmp_path)).text).split())
+    assert (
+        f"Files of several runs: this is run {ours}; on_policy.json is from run {theirs}; "
+        "steered_play.json is from a run that it does not name."
+    ) in text
+
+
+def test_the_figures_of_equal_runs_are_equal(tmp_path: Path) -> None:
+    run = write_run(tmp_path, {"cosines": synthetic_run()["cosines"]})
+    pages = []
+    for _ in range(2):
+        write_report(run)
+        pages.append({p.name: p.read_bytes() for p in (run / "figures").glob("*.html")})
+    assert pages[0] == pages[1] != {}
 
 
 def test_a_run_about_another_concept_never_speaks_of_empathy(tmp_path: Path) -> None:
