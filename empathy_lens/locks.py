@@ -16,8 +16,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .files import write_text
-
 __all__ = ["locked"]
 
 log = logging.getLogger(__name__)
@@ -34,7 +32,9 @@ def locked(path: Path, busy: Callable[[str], None]) -> Iterator[None]:
     a warning says so and the block runs.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock, holder = FileLock(path, thread_local=False), path.with_name(f"{path.name}-holder")
+    # Other users of the machine lock the same file.
+    lock = FileLock(path, mode=0o666, thread_local=False)
+    holder = path.with_name(f"{path.name}-holder")
     try:
         try:
             lock.acquire(timeout=0)
@@ -48,7 +48,7 @@ def locked(path: Path, busy: Callable[[str], None]) -> Iterator[None]:
     try:
         if lock.is_locked:
             with suppress(OSError):  # The name is a courtesy, the lock is what counts.
-                write_text(holder, _this_process())
+                holder.write_text(_this_process(), encoding="utf-8")
         yield
     finally:
         if lock.is_locked:

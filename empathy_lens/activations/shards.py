@@ -2,15 +2,17 @@
 
 A shard is written whole or not at all, and never believed unread. A cache is a folder of shards,
 one for each pass that was computed. Nothing in it is ever changed, so several processes may share
-it, and deleting any of it is safe.
+it, and deleting any of it is safe. One at a time computes what is missing; the next waits, says so,
+and computes what is missing then.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -25,12 +27,15 @@ from ..directions.store import content_hash
 from ..engine import EncodedText, Settings, computed_provenance, pooled_batches
 from ..errors import InputError
 from ..files import atomic_path, input_hash, parse_json
+from ..locks import locked
 from ..results import from_plain, to_plain
 from ..types import HookedModel, Pooling, Progress
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 KIND = "empathy_lens_shard"
+LOCK = ".lock"
 SEAL = "note_sha256"
 REMEDY = "delete it and run the extraction again: only what is missing is computed"
 
@@ -150,25 +155,27 @@ def read_cached(
     check_unhooked(model)
     keys = [input_hash([text.start, *text.ids]) for text in encoded]
     folders = {p: folder / _model_key(model, settings, p) for p in settings.poolings}
-    known = {p: _cached_rows(folders[p], settings.layers) for p in settings.poolings}
-    missing = [i for i, key in enumerate(keys) if not all(key in known[p] for p in known)]
+    known, missing = _known(folders, keys, settings.layers)
     shape = (len(encoded), len(settings.layers), model.cfg.d_model)
     out = {pooling: torch.empty(shape) for pooling in settings.poolings}
-    done = len(encoded) - len(missing)
-    if progress is not None and done:
-        progress(done, len(encoded))
-    texts = [encoded[i] for i in missing]
-    for rows, pooled in pooled_batches(model, texts, settings, called=missing):
-        items = [missing[row] for row in rows]
-        names = [keys[i] for i in items]
-        for pooling, values in pooled.items():
-            out[pooling][items] = values
-            note = CachedTexts(settings.layers, tuple(names))
-            path = folders[pooling] / f"{input_hash(to_plain(note))[:32]}.safetensors"
-            write_shard(path, {"values": values}, note)
-        done += len(items)
-        if progress is not None:
+    with locked(folder / LOCK, _wait) if missing else nullcontext():
+        if missing:  # perhaps less than before, where another process was waited for
+            known, missing = _known(folders, keys, settings.layers)
+        done = len(encoded) - len(missing)
+        if progress is not None and done:
             progress(done, len(encoded))
+        texts = [encoded[i] for i in missing]
+        for rows, pooled in pooled_batches(model, texts, settings, called=missing):
+            items = [missing[row] for row in rows]
+            names = [keys[i] for i in items]
+            for pooling, values in pooled.items():
+                out[pooling][items] = values
+                note = CachedTexts(settings.layers, tuple(names))
+                path = folders[pooling] / f"{input_hash(to_plain(note))[:32]}.safetensors"
+                write_shard(path, {"values": values}, note)
+            done += len(items)
+            if progress is not None:
+                progress(done, len(encoded))
     computed = set(missing)
     for pooling, values in out.items():
         by_shard: dict[Path, list[tuple[int, CachedRow]]] = {}
@@ -181,6 +188,19 @@ def read_cached(
             for i, kept in items_and_rows:
                 values[i] = stored[kept.row, [kept.layers.index(x) for x in settings.layers]]
     return out
+
+
+def _wait(holder: str) -> None:
+    log.warning("the cache is being added to (%s): waiting for that", holder)
+
+
+def _known(
+    folders: Mapping[Pooling, Path], keys: Sequence[str], layers: Sequence[int]
+) -> tuple[dict[Pooling, dict[str, CachedRow]], list[int]]:
+    """What the folders hold, and which of the keys not all of them do."""
+    known = {pooling: _cached_rows(folder, layers) for pooling, folder in folders.items()}
+    missing = [i for i, key in enumerate(keys) if not all(key in rows for rows in known.values())]
+    return known, missing
 
 
 def _model_key(model: HookedModel, settings: Settings, pooling: Pooling) -> str:

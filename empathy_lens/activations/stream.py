@@ -27,9 +27,10 @@ from ..engine import (
 )
 from ..errors import InputError
 from ..files import input_hash, remove_leftovers
+from ..locks import locked
 from ..results import write_result
 from ..types import HookedModel, Pooling, Site
-from .shards import check_unhooked, describe_shard, read_shard, write_shard
+from .shards import LOCK, check_unhooked, describe_shard, read_shard, write_shard
 from .store import (
     INDEX,
     ActivationStore,
@@ -69,7 +70,8 @@ def stream_activations(
 
     Run again with the same texts and settings after an interruption: what is finished is not
     computed again, at most the batch in flight is lost, and the result has the bytes of an
-    uninterrupted run on the same machine with as many threads. One process at a time may write.
+    uninterrupted run on the same machine with as many threads. One process at a time may write; a
+    second one is refused.
 
     Parameters
     ----------
@@ -85,7 +87,8 @@ def stream_activations(
     ------
     InputError
         The folder holds another model's store, one made with other settings or of other texts; a
-        file in it is damaged or cannot be written; the model has hooks on it.
+        file in it is damaged or cannot be written; another process writes it; the model has hooks
+        on it.
     NonFiniteError
         An activation is NaN or infinite; what was finished before stays.
     """
@@ -98,35 +101,43 @@ def stream_activations(
         resolve_layers(model, layers), (pooling,), batch_tokens, precision=precision
     )
     provenance = computed_provenance(model, precision)
-    index = _begun(folder, MadeWith(provenance, settings.layers, pooling, batch_tokens, window))
-    done, number, source = 0, 0, iter(texts)
-    while some := list(islice(source, window)):
-        shard = Shard(shard_file(number), len(some), input_hash(some))
-        known = index.shards[number] if number < len(index.shards) else None
-        if known is not None and known.texts != shard.texts:
-            raise InputError(
-                f"{folder}: texts {done} to {done + len(some) - 1} are not those that "
-                f"{known.file} was made of; give the same texts in the same order, or choose "
-                "another folder"
-            )
-        if known is None or not (folder / shard.file).is_file():
-            _read_window(model, some, settings, folder, number, done, shard.texts)
-            if known is None:
-                index = replace(index, shards=(*index.shards, shard), complete=False)
-                write_result(folder / INDEX, index)
-        _remove_parts(folder, number)
-        done, number = done + len(some), number + 1
-        if progress is not None:
-            progress(done)
-    if number < len(index.shards):
+
+    def refuse(holder: str) -> None:
         raise InputError(
-            f"{folder}: the store was made of more texts than the {done} given; give all of them, "
-            "or choose another folder"
+            f"{folder}: another process writes this store ({holder}); wait until it ends, or "
+            "choose another folder"
         )
-    write_result(folder / INDEX, replace(index, complete=True))
-    if (folder / "parts").is_dir():
-        (folder / "parts").rmdir()
-    return open_store(folder)
+
+    with locked(folder / LOCK, refuse):
+        index = _begun(folder, MadeWith(provenance, settings.layers, pooling, batch_tokens, window))
+        done, number, source = 0, 0, iter(texts)
+        while some := list(islice(source, window)):
+            shard = Shard(shard_file(number), len(some), input_hash(some))
+            known = index.shards[number] if number < len(index.shards) else None
+            if known is not None and known.texts != shard.texts:
+                raise InputError(
+                    f"{folder}: texts {done} to {done + len(some) - 1} are not those that "
+                    f"{known.file} was made of; give the same texts in the same order, or choose "
+                    "another folder"
+                )
+            if known is None or not (folder / shard.file).is_file():
+                _read_window(model, some, settings, folder, number, done, shard.texts)
+                if known is None:
+                    index = replace(index, shards=(*index.shards, shard), complete=False)
+                    write_result(folder / INDEX, index)
+            _remove_parts(folder, number)
+            done, number = done + len(some), number + 1
+            if progress is not None:
+                progress(done)
+        if number < len(index.shards):
+            raise InputError(
+                f"{folder}: the store was made of more texts than the {done} given; give all of "
+                "them, or choose another folder"
+            )
+        write_result(folder / INDEX, replace(index, complete=True))
+        if (folder / "parts").is_dir():
+            (folder / "parts").rmdir()
+        return open_store(folder)
 
 
 def _begun(folder: Path, made_with: MadeWith) -> StoreIndex:

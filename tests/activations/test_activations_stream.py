@@ -13,6 +13,7 @@ from empathy_lens.activations import open_store, pooled_resid_post, stream_activ
 from empathy_lens.activations import shards as shards_module
 from empathy_lens.activations.store import ActivationStore, StoreIndex
 from empathy_lens.errors import InputError, NonFiniteError
+from empathy_lens.locks import locked
 from empathy_lens.results import read_result, write_result
 from empathy_lens.types import Site
 
@@ -54,6 +55,14 @@ def test_a_stores_index_survives_read_and_write_and_may_lack_newer_fields(tiny_l
     del older["made_with"]["provenance"]["precision"]
     (folder / "index.json").write_text(json.dumps(older))
     assert open_store(folder) == store
+
+
+def test_a_second_writer_is_refused_before_it_reads_or_writes_anything(tiny_llama, tmp_path):
+    with locked(tmp_path / shards_module.LOCK, pytest.fail):
+        before = contents(tmp_path)
+        with pytest.raises(InputError, match=r"another process writes this store \(process"):
+            stream_activations(tiny_llama, TEXTS, tmp_path, **OPTIONS)
+        assert contents(tmp_path) == before
 
 
 class Stop(Exception):

