@@ -64,7 +64,27 @@ def test_provenance_tells_weights_and_basis_apart_but_not_dtype_or_backend():
     assert PROVENANCE.same_basis(changed(dtype="bfloat16", backend="bridge", model_name="copy"))
     assert not PROVENANCE.same_basis(changed(weights_hash="1" * 32))
     assert not PROVENANCE.same_basis(changed(weight_basis="processed"))
+    assert PROVENANCE.same_basis(changed(revision="a"))
+    one, other = changed(revision="a"), changed(revision="b")
+    assert one.differs_in(other) == ("revision: a, not b",)
     assert PROVENANCE.with_data("abc").data_hash == "abc"
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"dtype": "bfloat16", "rounded_hash": "r"}, True),
+        ({"dtype": "bfloat16", "rounded_hash": "other"}, False),
+        ({"dtype": "bfloat16", "rounded_hash": ""}, False),  # files older than it
+        ({"rounded_hash": "r"}, False),  # of one dtype, so that the weights' own hash decides
+        ({"dtype": "float16", "rounded_hash": "other"}, True),
+        ({"dtype": "float16", "rounded_hash": "other", "model_name": "other"}, False),
+    ],
+)
+def test_weights_of_another_dtype_are_compared_as_far_as_rounding_allows(changes, same):
+    own = dataclasses.replace(PROVENANCE, dtype="float32", rounded_hash="r")
+    other = dataclasses.replace(own, weights_hash="1" * 32, **changes)
+    assert own.same_basis(other) == other.same_basis(own) == same
 
 
 def test_selecting_items_keeps_every_field_in_step():

@@ -88,22 +88,24 @@ class OfModel(Protocol):
 
 
 def check_same_model(
-    direction: Direction, other: OfModel, what: str = "the activations from", *, dtype: bool = False
+    direction: Direction, other: OfModel, what: str = "the activations from"
 ) -> None:
-    """Raises InputError unless both come from the same weights, where asked in the same dtype.
+    """Raises InputError unless both come from the same weights, and says what differs.
 
-    ``what`` introduces the other's model in the message.
+    The one rule is :meth:`.Provenance.differs_in`: dtype and backend may differ. ``what``
+    introduces the other's model in the message.
     """
     own, others = direction.provenance, other.provenance
-    if own.same_basis(others) and (not dtype or own.dtype == others.dtype):
+    if not (differing := own.differs_in(others)):
         return
     a, b = (
         f"{p.model_name} ({p.dtype}, {p.weight_basis} weights {p.weights_hash[:8]})"
         for p in (own, others)
     )
     raise InputError(
-        f"the direction of layer {direction.site.layer} comes from {a}, {what} {b}; fit a "
-        "direction on this model as it is loaded"
+        f"the direction of layer {direction.site.layer} comes from {a}, {what} {b}; they "
+        f"differ in {'; '.join(differing)}. Load the model that the direction was made on, or fit "
+        "a direction on this model as it is"
     )
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import InputError
-from ..models import model_card, model_device
+from ..models import current_provenance, model_device
 from ..models.devices import bfloat16_instructions
 from ..stats import auroc
 from ..types import HookedModel, Provenance
@@ -59,7 +59,7 @@ def computing_in(precision: Literal["model", "bfloat16"]) -> Iterator[None]:
 
 def computed_provenance(model: HookedModel, precision: Literal["model", "bfloat16"]) -> Provenance:
     """The model's provenance, saying so where less than the model's dtype was computed in."""
-    provenance = model_card(model).provenance
+    provenance = current_provenance(model)
     return provenance if precision == "model" else replace(provenance, precision=precision)
 
 

@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..directions import check_same_model
 from ..errors import InputError, NonFiniteError
-from ..models import model_card, model_device
+from ..models import check_made_on, model_card, model_device
 from ..types import Concept, Decoder, Direction, HookedModel, Optionally, Site
 from .logits import is_finite, resid_post_cache, resolve_layers
 from .positions import Positions, TokenPlaces, check_positions
@@ -199,10 +198,10 @@ def _by_layer(
 ) -> dict[int, Direction]:
     if isinstance(direction, Direction):
         direction = {direction.site.layer: direction}
+    check_made_on(model, direction.values())
     for layer, each in direction.items():
         if each.site != Site(layer):
             raise InputError(f"direction for layer {layer} was made at {each.site.hook_name}")
-        check_same_model(each, model_card(model), "this model is")
     return dict(direction)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from ..engine.logits import last_logits
 from ..errors import InputError
-from ..models import model_card
+from ..models import current_provenance
 from ..steering import steered
 from ..steering.hooks import FwdHook
 from ..types import HookedModel, Progress
@@ -70,7 +70,7 @@ def play_games(
         if chosen
         else torch.zeros(len(order), 0, int(model.cfg.d_model)),
         layers=chosen,
-        provenance=model_card(model).provenance,
+        provenance=current_provenance(model),
         n_tokens=rollouts.n_tokens,
     )
 

@@ -21,7 +21,15 @@ from .devices import (
 from .embedded import EMBEDDED_MODELS, embedded_folder, embedded_state, fetch_embedded
 from .hooked import HOOKED_AVAILABLE, Internals
 from .hub import HubConfig, HubModel, load_hub_config, load_tokenizer, parameters_only
-from .loading import Backend, ModelCard, load_model, model_card, weights_hash
+from .loading import (
+    Backend,
+    ModelCard,
+    check_made_on,
+    current_provenance,
+    load_model,
+    model_card,
+    weights_hash,
+)
 
 __all__ = [
     "DTYPES",
@@ -35,6 +43,8 @@ __all__ = [
     "ModelSource",
     "available_devices",
     "bfloat16_instructions",
+    "check_made_on",
+    "current_provenance",
     "embedded_folder",
     "embedded_key",
     "embedded_state",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ..directions import check_same_model
 from ..errors import InputError, ModelError
-from ..types import HookedModel, Provenance, Tokenizer
+from ..types import EDITED, Direction, HookedModel, Provenance, Tokenizer
 from .checkpoint import ModelSource, locate_model
 from .devices import resolve_device, resolve_dtype
 from .hooked import HOOKED_AVAILABLE, hooked_transformer, quiet_transformer_lens
@@ -36,6 +38,8 @@ class ModelCard:
     stop_ids: frozenset[int]
     chat: bool
     n_ctx: int
+    sample: str = ""
+    """:func:`weights_sample` when the card was made."""
 
 
 def load_model(
@@ -95,6 +99,7 @@ def load_model(
     bos_id = tokenizer.bos_token_id
     prompt_format = f"{'chat' if chat else 'plain'}, {'no' if bos_id is None else 'one'} bos"
     hashed, stops = weights_hash(hub_model), _stop_ids(hub_model, tokenizer)
+    rounded = weights_hash(hub_model, rounded=True)
     used, model = _with_hooks(backend, source, hub_model, tokenizer, resolved_dtype, n_ctx)
     provenance = Provenance(
         model_name=source.hub_id,
@@ -105,8 +110,10 @@ def load_model(
         revision=revision or "",
         prompt_format=prompt_format,
         trust_remote_code=trust_remote_code,
+        rounded_hash=rounded,
     )
-    _attach_card(model, ModelCard(provenance, bos_id, stops, chat, n_ctx))
+    sample = weights_sample(model)
+    _attach_card(model, ModelCard(provenance, bos_id, stops, chat, n_ctx, sample))
     return model
 
 
@@ -171,14 +178,40 @@ def model_card(model: HookedModel) -> ModelCard:
             transformer_lens=version("transformer-lens"),
             weight_basis="processed" if processed else "hub",
             prompt_format="chat" if chat else "plain",
+            rounded_hash=weights_hash(cast(nn.Module, model), rounded=True),
         ),
         bos_id=getattr(tokenizer, "bos_token_id", None),
         stop_ids=_stop_ids(model, tokenizer),
         chat=chat,
         n_ctx=int(getattr(cfg, "n_ctx", 2048)),
+        sample=weights_sample(model),
     )
     _attach_card(model, card)
     return card
+
+
+def current_provenance(model: HookedModel) -> Provenance:
+    """The provenance of the model as it is now: its weights' hash is another one once edited.
+
+    What was edited in place after loading is noticed by :func:`weights_sample`; the same edit has
+    the same hash on one backend. Costs milliseconds: for once a call, not once a pass.
+    """
+    card, sample = model_card(model), weights_sample(model)
+    if sample == card.sample:
+        return card.provenance
+    digest = hashlib.sha256((card.provenance.weights_hash + sample).encode()).hexdigest()
+    return replace(card.provenance, weights_hash=f"{EDITED}-{digest[:25]}", rounded_hash="")
+
+
+def check_made_on(model: HookedModel, directions: Iterable[Direction]) -> None:
+    """Raises InputError unless the directions were made on this model, and says what differs.
+
+    The rule is that of :func:`~empathy_lens.directions.check_same_model`, for the weights as they
+    are now.
+    """
+    card = replace(model_card(model), provenance=current_provenance(model))
+    for direction in directions:
+        check_same_model(direction, card, "this model is")
 
 
 def _stop_ids(model: object, tokenizer: object) -> frozenset[int]:
@@ -190,17 +223,42 @@ def _stop_ids(model: object, tokenizer: object) -> frozenset[int]:
     return frozenset(int(i) for i in ids if i is not None)
 
 
-def weights_hash(module: nn.Module) -> str:
+def weights_hash(module: nn.Module, *, rounded: bool = False) -> str:
     """A fingerprint of the loaded weights: names, shapes and evenly spaced values of each tensor.
 
     Reading a few values of every tensor tells models and fine-tunes apart without touching
-    gigabytes.
+    gigabytes. ``rounded`` values are those of a bfloat16 copy, so that it and one in float32 agree.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(module.named_parameters()):
         flat = tensor.detach().reshape(-1)
         step = max(1, flat.numel() // HASHED_VALUES)
         values = flat[::step][:HASHED_VALUES].to("cpu", torch.float32)
+        if rounded:
+            values = values.bfloat16().float()
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(values.numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def weights_sample(model: HookedModel) -> str:
+    """A fingerprint of the weights in memory now, to tell whether they were edited.
+
+    Evenly spaced values of every parameter, up to 64 of each, rounded to bfloat16, so that casting
+    the model to bfloat16 is no edit. It does not notice what changes no value that is read, such as
+    a few rows of one matrix, or less than bfloat16 resolves (0.4% of a value).
+    """
+    read: dict[torch.device, list[Tensor]] = {}
+    for _, tensor in cast(nn.Module, model).named_parameters():
+        # Views of the storage, whatever the order of its dimensions: a reshape could copy it all.
+        n_held = tensor.untyped_storage().nbytes() // tensor.element_size()
+        n_values = min(tensor.numel(), n_held - tensor.storage_offset())
+        # An odd step, so that it does not stay in one column of a matrix.
+        step = max(1, n_values // HASHED_VALUES) | 1
+        n_read = min(HASHED_VALUES, -(-n_values // step))
+        values = tensor.detach().as_strided((n_read,), (step,), tensor.storage_offset())
+        read.setdefault(tensor.device, []).append(values.bfloat16())
+    digest = hashlib.sha256()
+    for parts in read.values():
+        digest.update(torch.cat(parts).cpu().view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:32]

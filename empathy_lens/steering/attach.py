@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ..directions import check_same_model
 from ..engine.positions import attached
 from ..errors import InputError
-from ..models import model_card
+from ..models import check_made_on, model_card
 from ..types import Direction, HookedModel
 from .hooks import FwdHook, directions_of
 
@@ -29,24 +28,35 @@ def steered(
     >>> tokens = model.to_tokens("She asks for help. I")
     >>> hook = add_direction(direction, 2.0, positions="last_prompt_token_on")
     >>> with steered(model, [hook], n_prompt=tokens.shape[1]):
-    ...     longer = model.generate(tokens)
+    ...     longer = model.generate(tokens, max_new_tokens=20, verbose=False)
     """
-    for _, hook in hooks:
-        for direction in directions_of(hook):
-            check_direction(model, direction)
+    check_directions(model, [d for _, hook in hooks for d in directions_of(hook)])
     with attached(model, hooks, n_prompt=n_prompt):
         yield
 
 
 def check_direction(model: HookedModel, direction: Direction) -> None:
-    """Raises InputError unless the direction was made on this model, weights and dtype alike."""
+    """Raises InputError unless the direction was made on this model (:func:`check_directions`)."""
+    check_directions(model, [direction])
+
+
+def check_directions(model: HookedModel, directions: Sequence[Direction]) -> None:
+    """Raises InputError unless the directions were made on this model, and says what differs.
+
+    Weights (a few values of every parameter, so that most edits in place are noticed, see
+    ``models.loading.weights_sample``), weight processing and revision; dtype and backend may
+    differ. It takes milliseconds. A bare ``model.hooks`` never comes here.
+    """
     d_model, n_layers = int(model.cfg.d_model), int(model.cfg.n_layers)
-    if direction.vector.shape[0] != d_model or not 0 <= direction.site.layer < n_layers:
-        raise InputError(
-            f"the direction (layer {direction.site.layer}, width {direction.vector.shape[0]}) does "
-            f"not fit this model ({n_layers} layers, width {d_model})"
-        )
-    check_same_model(direction, model_card(model), "this model is", dtype=True)
+    for direction in directions:
+        width, layer = direction.vector.shape[0], direction.site.layer
+        if width != d_model or not 0 <= layer < n_layers:
+            raise InputError(
+                f"the direction (layer {layer}, width {width}) does not fit this model "
+                f"({n_layers} layers, width {d_model})"
+            )
+    if directions:
+        check_made_on(model, directions)
 
 
 def check_steering(
@@ -60,8 +70,7 @@ def check_steering(
         raise InputError("prompts: expected at least one, got an empty list")
     if not alphas or not all(map(math.isfinite, alphas)):
         raise InputError(f"alphas: expected finite numbers, got {list(alphas)}")
-    for direction in directions:
-        check_direction(model, direction)
+    check_directions(model, list(directions))
 
 
 def check_room(model: HookedModel, n_prompt: int, n_new: int) -> None:

@@ -71,7 +71,7 @@ def add_direction(
     ...     logits = model(tokens)
     >>> low = add_direction(direction, alpha=2.0, positions="last_prompt_token_on")
     >>> with steered(model, [low], n_prompt=tokens.shape[1]):
-    ...     longer = model.generate(tokens)
+    ...     longer = model.generate(tokens, max_new_tokens=20, verbose=False)
     """
     strengths = _per_row("alpha", alpha)
     push = strengths[:, None, None] * direction.raw_norm * direction.vector.float().cpu()

@@ -20,7 +20,7 @@ from ..types import (
     Progress,
     SteeringPrompt,
 )
-from .attach import check_direction, check_room, check_steering
+from .attach import check_directions, check_room, check_steering
 from .controls import coherence, measure_damage, random_controls, shuffled_controls
 from .generation import generate_steered
 from .hooks import SteeringMethod, add_direction
@@ -175,8 +175,9 @@ def add_controls(
     hooks = {}
     for layer in layers:
         sweep.layer_index(layer)
+    check_directions(model, [sweep.directions[layer] for layer in layers])
+    for layer in layers:
         direction = sweep.directions[layer]
-        check_direction(model, direction)
         drawn = random_controls(direction, n_random, seed=sweep.seed + layer)
         if train is not None:
             drawn += shuffled_controls(direction, train, n_shuffled, seed=sweep.seed + layer)

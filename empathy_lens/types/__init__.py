@@ -9,7 +9,7 @@ completion), ``layer`` (an extracted layer, in the order of ``sites``), ``d_mode
 'blocks.12.hook_resid_post'
 """
 
-from .activations import Activations, Direction, Pooling, Provenance, Site, as_unit
+from .activations import EDITED, Activations, Direction, Pooling, Provenance, Site, as_unit
 from .estimates import Estimate, Optionally
 from .models import Decoder, HookedModel, ModelConfig, Progress, Tokenizer
 from .texts import (
@@ -24,6 +24,7 @@ from .texts import (
 )
 
 __all__ = [
+    "EDITED",
     "Activations",
     "Completion",
     "Concept",

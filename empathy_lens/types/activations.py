@@ -15,6 +15,8 @@ from ..errors import InputError
 from .texts import Concept
 
 T = TypeVar("T")
+EDITED = "edited"
+"""How the hash of weights begins that were edited in place after they had been loaded."""
 Pooling = Literal["mean", "last"]
 
 
@@ -36,9 +38,10 @@ class Provenance:
 
     ``weight_basis`` names the basis in which the residual stream is written ("hub" where
     the weights are unprocessed, so that ``resid_post`` equals the hub model's block output).
-    ``weights_hash`` fingerprints the weights themselves, not their file. ``precision`` names what
-    was computed in where that is less than ``dtype``, else it is empty. ``trust_remote_code`` says
-    that code which came with the model was allowed to run.
+    ``weights_hash`` fingerprints the weights themselves, not their file; ``rounded_hash`` does so
+    for their values rounded to bfloat16, and is that of a bfloat16 copy too (empty in files older
+    than it). ``precision`` names what was computed in where that is less than ``dtype``, else it is
+    empty. ``trust_remote_code`` says that code which came with the model was allowed to run.
     """
 
     model_name: str
@@ -52,6 +55,7 @@ class Provenance:
     data_hash: str = ""
     precision: str = ""
     trust_remote_code: bool = False
+    rounded_hash: str = ""
 
     def __repr__(self) -> str:
         return (
@@ -60,8 +64,38 @@ class Provenance:
         )
 
     def same_basis(self, other: Provenance) -> bool:
-        """Whether vectors from the two live in one space (dtype and backend may differ)."""
-        return (self.weights_hash, self.weight_basis) == (other.weights_hash, other.weight_basis)
+        """Whether vectors from the two live in one space: nothing :meth:`differs_in`."""
+        return not self.differs_in(other)
+
+    def differs_in(self, other: Provenance) -> tuple[str, ...]:
+        """What keeps vectors of the two apart, in words; nothing where they live in one space.
+
+        Weights, weight processing and, where both name one, revision. Dtype and backend may
+        differ, and the name of a model whose weights are the same. Between float16 and another
+        dtype weights round to different values, so that only the name tells models apart there.
+        """
+        found = []
+        if self.weight_basis != other.weight_basis:
+            found.append(f"weight processing: {self.weight_basis}, not {other.weight_basis}")
+        if self.revision and other.revision and self.revision != other.revision:
+            found.append(f"revision: {self.revision}, not {other.revision}")
+        if self._same_weights(other):
+            return tuple(found)
+        edited = any(p.weights_hash.startswith(EDITED) for p in (self, other))
+        why = " (edited in place after they were loaded)" if edited else ""
+        if self.model_name != other.model_name:
+            found.append(f"model: {self.model_name}, not {other.model_name}")
+        found.append(f"weights: {self.weights_hash[:15]}, not {other.weights_hash[:15]}{why}")
+        return tuple(found)
+
+    def _same_weights(self, other: Provenance) -> bool:
+        if self.weights_hash == other.weights_hash:
+            return True
+        rounded = self.rounded_hash, other.rounded_hash
+        if self.dtype == other.dtype or not all(rounded):
+            return False
+        half = "float16" in (self.dtype, other.dtype)
+        return rounded[0] == rounded[1] or (half and self.model_name == other.model_name)
 
     def with_data(self, data_hash: str) -> Provenance:
         """The same provenance for activations or a direction made from the given data."""

@@ -394,7 +394,7 @@ def test_the_summary_is_json_and_counts_what_it_holds(swept, tmp_path):
 def test_the_examples_in_the_docstrings_run(planted):
     have = {"model": planted, "direction": axis(planted, 5), "directions": [axis(planted, 5)]}
     have |= {"tokens": torch.tensor([[1, 2, 3]]), "prompts": PROMPTS[:6]}
-    have |= {"texts": TEXTS, "questions": QUESTIONS}
+    have |= {"texts": TEXTS, "questions": QUESTIONS, "steered": steering.steered}
     for documented in (steering, add_direction):
         (example,) = doctest.DocTestFinder(recurse=False).find(
             documented, name=documented.__name__, globs={**have, "add_direction": add_direction}
@@ -459,12 +459,11 @@ def test_bad_requests_are_refused(planted, change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weights_hash": "other"}, "comes from"),
-        ({"weight_basis": "processed"}, "processed"),
-        ({"dtype": "bfloat16"}, "bfloat16"),
+        ({"weights_hash": "other"}, "differ in weights: other, not"),
+        ({"weight_basis": "processed"}, "differ in weight processing: processed, not hub"),
     ],
 )
-def test_a_direction_of_another_model_basis_or_dtype_is_refused(planted, change, message):
+def test_a_direction_of_another_model_or_basis_is_refused(planted, change, message):
     direction = axis(planted, 5)
     foreign = replace(direction, provenance=replace(direction.provenance, **change))
     with pytest.raises(InputError, match=message):
