@@ -3,7 +3,7 @@
     python experiments/generate_pairs.py --dry-run          # the plan and its price; needs no key
     python experiments/generate_pairs.py --pairs 90 --max-cost 2
 
-Writes a folder (default results/runs/generated/): journal.jsonl holds every paid answer,
+Writes a folder (default results/runs/generated/): journal.jsonl holds every answer,
 pairs.jsonl and rejected.jsonl what passed the checks and what did not, train_pairs.jsonl,
 test_pairs.jsonl and dataset_summary.json the data set. Run it again to go on: nothing is asked
 twice.
@@ -19,7 +19,7 @@ from empathy_lens.cli.shared import clear_errors, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENARIOS = ROOT / "data" / "eia_scenarios" / "scenarios.json"
-AGAIN = "Run the same command to go on; what was paid for is in the journal."
+AGAIN = "Run the same command to go on; what was answered is in the journal."
 
 
 def main(

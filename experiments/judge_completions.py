@@ -18,7 +18,7 @@ from empathy_lens.cli.shared import clear_errors, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data"
-AGAIN = "Run the same command to go on; what was paid for is in the journal."
+AGAIN = "Run the same command to go on; what was answered is in the journal."
 
 
 def main(
@@ -87,7 +87,7 @@ def main(
             print(json.dumps(to_plain(report), indent=2))
             return
         terminal = Console()
-        print_costs(terminal, costs)
+        print_costs(terminal, costs, chosen)
         figures = {
             "share of equal scores": agreed.exact,
             "Cohen's kappa, quadratic weights": agreed.kappa,

@@ -11,7 +11,7 @@ from rich.table import Table
 from ..console import shown
 from ..pairs import Generated, GenerateOptions, Slot
 from ..pairs.plan import Price
-from ..vendors import Costs
+from ..vendors import Config, Costs
 
 
 def print_plan(slots: Sequence[Slot], price: Price, options: GenerateOptions) -> None:
@@ -44,7 +44,7 @@ def print_plan(slots: Sequence[Slot], price: Price, options: GenerateOptions) ->
 def print_run(made: Generated, options: GenerateOptions) -> None:
     """What a run cost and made, and where it is."""
     console, summary = Console(), made.summary
-    print_costs(console, summary.costs)
+    print_costs(console, summary.costs, options.config)
     plan, quality = summary.plan, summary.quality
     lines = [
         f"{plan.written} of {plan.n_pairs} pairs written, {plan.repaired} after a repair; "
@@ -71,16 +71,26 @@ def print_run(made: Generated, options: GenerateOptions) -> None:
         console.print(shown(line), highlight=False, soft_wrap=True)
 
 
-def print_costs(console: Console, costs: Costs) -> None:
-    """Tokens, cost and failures by vendor, over all runs of a journal."""
-    table = _table("Paid", "vendor", "answers", "tokens in", "tokens out", "US dollars", "failures")
+def print_costs(console: Console, costs: Costs, config: Config) -> None:
+    """Tokens, cost and failures by vendor, over all runs of a journal.
+
+    Costs are tokens times the prices of the configuration; nobody here knows what is charged.
+    """
+    table = _table(
+        "Asked", "vendor", "answers", "tokens in", "tokens out", "US dollars", "failures"
+    )
     for name, row in costs.by_vendor.items():
         tokens = [f"{n:,}" for n in (row.answers, row.input_tokens, row.output_tokens)]
         table.add_row(shown(name), *tokens, f"{row.cost_usd:.4f}", shown(_counts(row.failures)))
     console.print(table)
     doubt = costs.calls_in_doubt
     note = f", of them {doubt} calls of killed runs at their highest price" if doubt else ""
-    console.print(f"${costs.cost_usd:.4f} in all{note}", highlight=False)
+    vendors = [config.vendors[name] for name in costs.by_vendor if name in config.vendors]
+    near = [v.name for v in vendors if v.is_local]
+    if near and costs.cost_usd:
+        note += f"; {', '.join(near)}: a local address, play money unless it passes the calls on"
+    line = f"${costs.cost_usd:.4f} in all at the configured prices{note}"
+    console.print(shown(line), highlight=False, soft_wrap=True)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -247,7 +247,7 @@ def _write_folder(
         raise InputError(
             f"{options.out}: {len(kept)} of {plan.n_pairs} pairs are left to train on "
             f"(not written: {dict(plan.missing)}; rejected: {quality.reasons}); nothing that "
-            "was paid for is lost: see journal.jsonl and rejected.jsonl"
+            "was answered is lost: see journal.jsonl and rejected.jsonl"
         )
     n_test = min(max(1, round(options.test_share * len(kept))), len(kept) - 1)
     train, test = split(kept, by=options.split_by, n_test=n_test, seed=options.seed)

@@ -64,6 +64,11 @@ class Vendor(Settings):
     temperature: Amount | None = None
     extra: Mapping[str, JsonValue] = Field(default_factory=dict)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it answers on this machine or network, as a server for practice does."""
+        return _is_local(urlsplit(self.base_url).hostname or "")
+
     @model_validator(mode="after")
     def _safe_url(self) -> Vendor:
         url = urlsplit(self.base_url)

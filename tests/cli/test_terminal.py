@@ -13,7 +13,7 @@ from empathy_lens.console import progress_bars, say
 from empathy_lens.doctor.examine import Examination
 from empathy_lens.doctor.machine import Check
 from empathy_lens.errors import InputError
-from empathy_lens.vendors import Costs
+from empathy_lens.vendors import Costs, load_config
 from empathy_lens.vendors.journal import VendorCosts
 
 HOSTILE = "[red]a\x1b[2J\x9b\u202eb"
@@ -45,7 +45,7 @@ def examination():
 
 def costs():
     row = VendorCosts(1, 2, 3, 0.1, {HOSTILE: 1})
-    print_costs(Console(width=200), Costs({HOSTILE: row}, 0.1, 0))
+    print_costs(Console(width=200), Costs({HOSTILE: row}, 0.1, 0), load_config())
 
 
 @pytest.mark.parametrize(
