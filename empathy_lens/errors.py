@@ -5,7 +5,23 @@ turn these, and only these, into one line and exit code 2; anything else is a bu
 keeps its traceback.
 """
 
-__all__ = ["DegenerateDataError", "EmpathyLensError", "InputError", "ModelError", "NonFiniteError"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "DegenerateDataError",
+    "EmpathyLensError",
+    "InputError",
+    "ModelError",
+    "NonFiniteError",
+    "did_you_mean",
+]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'minilm'?`` for a message about a name that is none, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class EmpathyLensError(Exception):

@@ -250,9 +250,10 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        why = "a file is in the way" if in_the_way else error.strerror or error
         raise InputError(
-            f"cannot write to {folder} ({error.strerror or error}); "
-            "choose another folder with --out"
+            f"cannot write to {folder} ({why}); choose another folder with --out"
         ) from None
 
 

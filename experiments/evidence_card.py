@@ -45,7 +45,9 @@ def main(
     ] = (PAIRS / "test_pairs.jsonl"),
     allow_overlap: AllowOverlapOption = False,
     layers: LayersOption = "all",
-    n_ablated: Annotated[int, typer.Option(metavar="N", help="words to mask, both sides")] = 50,
+    n_ablated: Annotated[
+        int, typer.Option(min=0, metavar="N", help="words to mask, both sides")
+    ] = 50,
     embedding: Annotated[
         str, typer.Option(metavar="NAME", help="none or minilm, a word baseline more")
     ] = "none",

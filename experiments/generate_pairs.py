@@ -52,9 +52,10 @@ def main(
         from empathy_lens.cli.generation import print_plan, print_run
         from empathy_lens.console import progress_bars, say
         from empathy_lens.data import load_pairs
+        from empathy_lens.errors import InputError
         from empathy_lens.pairs import GenerateOptions, generate, load_prompts, plan_and_price
         from empathy_lens.results import to_plain
-        from empathy_lens.vendors import DEFAULT_CONFIG, load_config
+        from empathy_lens.vendors import DEFAULT_CONFIG, MissingKeysError, load_config
 
         chosen = load_config(config or DEFAULT_CONFIG)
         if vendors is not None:
@@ -82,8 +83,12 @@ def main(
             slots, price = plan_and_price(options)
             _print_json(to_plain(price)) if as_json else print_plan(slots, price, options)
             return
-        with progress_bars() as console:
-            made = generate(options, console.progress("pairs"))
+        try:
+            with progress_bars() as console:
+                made = generate(options, console.progress("pairs"))
+        except MissingKeysError as error:
+            others = f", or ask them alone: --vendors {','.join(error.have)}" if error.have else ""
+            raise InputError(f"{error}{others}; --dry-run needs no key") from None
         _print_json(to_plain(made.summary)) if as_json else print_run(made, options)
         for message in made.halted.values():
             say(f"warning: {message}", err=True)

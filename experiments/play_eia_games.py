@@ -34,7 +34,7 @@ from empathy_lens.cli.shared import (
     clear_errors,
     run_script,
 )
-from empathy_lens.errors import InputError
+from empathy_lens.errors import InputError, did_you_mean
 from empathy_lens.games import (
     GAMES,
     SCRIPTED,
@@ -151,13 +151,22 @@ def main(
     """What do players score in the five Empathy-in-Action games?"""
     with clear_errors("Run it again: nothing is kept."):
         if (policy is None) == (model is None):
-            raise InputError("expected either --policy or --model; see --help")
+            given = "neither" if model is None else "both"
+            raise InputError(f"expected either --policy or --model, got {given}")
         if policy is not None and policy not in SCRIPTED:
-            raise InputError(f"--policy: expected one of {', '.join(SCRIPTED)}, got {policy!r}")
+            hint = did_you_mean(policy, SCRIPTED)
+            listed = ", ".join(SCRIPTED)
+            raise InputError(f"--policy: expected one of {listed}, got {policy!r}{hint}")
         least = len(GAMES) if model else 1
         n_episodes = (100 if model else 20) if episodes is None else episodes
         if n_episodes < least:
-            raise InputError(f"--episodes: expected {least} or more, got {n_episodes}")
+            least_of_all = f"{least} or more" + (" (one of each game)" if model else "")
+            raise InputError(f"--episodes: expected {least_of_all}, got {n_episodes}")
+        if policy is not None and (generate or calibrated or temperature != 1.0):
+            raise InputError(
+                "--temperature, --generate and --calibrated say how a model chooses; "
+                "give --model, or leave them out"
+            )
         if model is None:
             out = play_scripted(str(policy), n_episodes, seed)
         else:

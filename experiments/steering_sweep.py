@@ -81,7 +81,15 @@ def sweep(args: SimpleNamespace) -> list[str]:
     alphas = parse_numbers("--alphas", args.alphas)
     controls = args.control_alphas and parse_numbers("--control-alphas", args.control_alphas)
     asked = parse_layers(args.layers)
-    wanted = () if args.control_layers == "chosen" else parse_layers(args.control_layers)
+    wanted = (
+        ()
+        if args.control_layers == "chosen"
+        else parse_layers(args.control_layers, "--control-layers")
+    )
+    if 0 not in alphas or len(set(alphas)) < max(2, len(alphas)):
+        raise InputError(
+            f"--alphas: expected 0 and at least one other, each once, got {args.alphas}"
+        )
     train_pairs = load_pairs(files.pairs_train)
     judge = word_judge(train_pairs)
     prompts = load_steering_prompts(files.need("steering_prompts"))
@@ -196,11 +204,17 @@ def main(
             metavar="LIST", help="strengths of controls (all); only these can be recommended"
         ),
     ] = None,
-    n_random: Annotated[int, typer.Option(metavar="N", help="random directions")] = 20,
-    n_shuffled: Annotated[int, typer.Option(metavar="N", help="shuffled-label directions")] = 20,
-    n_samples: Annotated[int, typer.Option(metavar="N", help="texts of each condition")] = 2,
-    every: Annotated[int, typer.Option(metavar="N", help="read every N-th neutral token")] = 8,
-    max_new_tokens: Annotated[int, typer.Option(metavar="N", help="length of the texts")] = 60,
+    n_random: Annotated[int, typer.Option(min=0, metavar="N", help="random directions")] = 20,
+    n_shuffled: Annotated[
+        int, typer.Option(min=0, metavar="N", help="shuffled-label directions")
+    ] = 20,
+    n_samples: Annotated[int, typer.Option(min=1, metavar="N", help="texts of each condition")] = 2,
+    every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="read every N-th neutral token")
+    ] = 8,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, metavar="N", help="length of the texts")
+    ] = 60,
     out: Annotated[Path, run_folder_option(root=ROOT)],
     seed: SeedOption = 0,
     resume: ResumeOption = False,

@@ -23,6 +23,8 @@ def given_text(text: str | None, file: Path | None) -> str:
         if text is not None:
             raise InputError("expected a text or --file, got both")
         data, name = file.read_bytes(), str(file)
+    elif text == "":
+        raise InputError("expected a text, the argument is empty")
     elif text is not None and text != "-":
         return text
     elif sys.stdin.isatty():
@@ -30,9 +32,12 @@ def given_text(text: str | None, file: Path | None) -> str:
     else:
         data, name = sys.stdin.buffer.read(), "standard input"
     try:
-        return data.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        read = data.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: expected UTF-8 text, byte {error.start} is none") from None
+    if not read:
+        raise InputError(f"{name}: expected a text, it is empty")
+    return read
 
 
 def saved_directions(path: Path, layer: int | None) -> tuple[dict[int, Direction], int]:
@@ -42,6 +47,9 @@ def saved_directions(path: Path, layer: int | None) -> tuple[dict[int, Direction
     of several layers leaves it open, or does not hold the layer.
     """
     file = path / "directions.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        what = "it holds no directions.safetensors" if path.is_dir() else "there is no such file"
+        raise InputError(f"{path}: expected a saved direction or the folder of a run; {what}")
     directions = load_directions(file)
     if layer is None:
         validation = file.parent / "validation_auroc.json"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeGuard, TypeVar
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..files import parse_json, read_bytes, read_json
 
 SHOWN_FAULTS = 20
@@ -88,8 +87,7 @@ def scenario_id_of(record: Record, known: Collection[str] | None) -> str:
     """The record's ``scenario_id``, one of those known where they are given. Raises InputError."""
     value = text_of(record, "scenario_id")
     if known is not None and value not in known:
-        close = difflib.get_close_matches(value, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(value, known)
         raise InputError(f"expected scenario_id in {{{', '.join(known)}}}, got {value!r}{hint}")
     return value
 

@@ -69,11 +69,11 @@ def examine(
     The weights themselves are downloaded only with ``download``. Raises InputError or ModelError
     for a device, dtype or folder that does not exist.
     """
+    on = resolve_device(device)
+    resolve_dtype(dtype, on)  # Refuses what cannot be, before anything is looked for.
     checks = machine_checks()
     if name is None:
         return Examination(worst(checks), tuple(checks), memory_table=tuple(memory_table()))
-    on = resolve_device(device)
-    resolve_dtype(dtype, on)  # Refuses what cannot be, before anything is looked for.
     key = embedded_key(name)
     if key in EMBEDDED_MODELS:
         # Its sizes are known; preparing it is not for a look at the need.

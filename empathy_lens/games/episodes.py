@@ -8,7 +8,6 @@ legal actions.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import random
 from collections import Counter
@@ -19,7 +18,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, Field
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from .actions import Action
 from .food_delivery import FoodDelivery
 from .game import Game, Observation, Rules, Score, Style, Trajectory
@@ -43,8 +42,7 @@ GAMES: Mapping[str, AnyRules] = MappingProxyType({rules.id: rules() for rules in
 def known_game(game_id: str) -> str:
     """The id of one of the games. Raises InputError for another."""
     if game_id not in GAMES:
-        close = difflib.get_close_matches(game_id, GAMES, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(game_id, GAMES)
         raise InputError(f"expected a game in {', '.join(GAMES)}, got {game_id!r}{hint}")
     return game_id
 

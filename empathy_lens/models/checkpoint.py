@@ -76,9 +76,12 @@ def locate_model(
 ) -> ModelSource:
     """The source that a user's ``--model`` means. An embedded model is prepared on first use.
 
-    Raises ModelError for a folder that is absent or lacks its config or tokenizer.
+    Raises ModelError for a folder that is absent or lacks its config or tokenizer, and for a
+    revision of what is not on the hub.
     """
     key = embedded_key(name)
+    if revision is not None and (key is not None or Path(name).expanduser().exists()):
+        raise ModelError(f"--revision {revision}: expected a hub model, {name} has no revisions")
     if key is not None:
         folder = embedded_folder(key)
         return ModelSource(str(folder), EMBEDDED_MODELS[key].hub_id, True, revision)
@@ -93,6 +96,8 @@ def locate_model(
                 f"(none of {', '.join(TOKENIZER_FILES)})"
             )
         return ModelSource(str(folder), folder.name, True, revision, trust_remote_code)
+    if folder.is_file():
+        raise ModelError(f"{folder}: expected a model folder or a hub id, it is a file")
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(f"{name}: no such folder, and not a hub id (owner/name)")
     return ModelSource(name, name, False, revision, trust_remote_code)

@@ -66,8 +66,10 @@ def resolve_dtype(name: str, device: torch.device, model_type: str = "") -> torc
     if name not in DTYPES:
         raise InputError(f"dtype: expected auto, {', '.join(DTYPES)}, got {name!r}")
     if name == "float16" and device.type == "cpu":
+        gpus = [kind for kind, there in available_devices().items() if there and kind != "cpu"]
+        gpu = f", or the GPU with --device {gpus[0]}" if gpus else ""
         raise InputError(
             "float16 on CPU is hundreds of times slower than float32; "
-            "use --dtype float32 (or bfloat16), or a GPU with --device mps or cuda"
+            f"use --dtype float32 (or bfloat16){gpu}"
         )
     return DTYPES[name]

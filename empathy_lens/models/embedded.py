@@ -26,7 +26,7 @@ from pathlib import Path
 import platformdirs
 import torch
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, did_you_mean
 from ..files import (
     atomic_path,
     read_json,
@@ -201,7 +201,8 @@ def _remove(path: Path) -> None:
 def _spec(name: str) -> EmbeddedModel:
     if name not in EMBEDDED_MODELS:
         known = ", ".join(f"embedded:{n}" for n in EMBEDDED_MODELS)
-        raise ModelError(f"no embedded model {name!r}; there are: {known}")
+        hint = did_you_mean(name, EMBEDDED_MODELS)
+        raise ModelError(f"no embedded model {name!r}; there are: {known}{hint}")
     return EMBEDDED_MODELS[name]
 
 

@@ -77,7 +77,9 @@ class GenerateOptions:
         if not 0.5 <= self.max_giveaway <= 1:
             raise InputError(f"max_giveaway: expected 0.5 to 1, got {self.max_giveaway}")
         if self.max_cost_usd is not None and not 0 <= self.max_cost_usd < float("inf"):
-            raise InputError(f"max_cost_usd: expected 0 or more, got {self.max_cost_usd}")
+            raise InputError(
+                f"max_cost_usd (--max-cost): expected 0 or more, got {self.max_cost_usd}"
+            )
         for judge in self.judges:
             self.config.model(judge)
 
@@ -244,10 +246,11 @@ def _write_folder(
     kept = apply_decisions(quality.accepted, decisions)
     plan = _plan_summary(options.config, written)
     if len(kept) < 2:
+        halted = "".join(f"\n{message}" for message in caller.halted.values())
         raise InputError(
             f"{options.out}: {len(kept)} of {plan.n_pairs} pairs are left to train on "
             f"(not written: {dict(plan.missing)}; rejected: {quality.reasons}); nothing that "
-            "was answered is lost: see journal.jsonl and rejected.jsonl"
+            f"was answered is lost: see journal.jsonl and rejected.jsonl{halted}"
         )
     n_test = min(max(1, round(options.test_share * len(kept))), len(kept) - 1)
     train, test = split(kept, by=options.split_by, n_test=n_test, seed=options.seed)

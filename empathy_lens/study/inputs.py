@@ -91,14 +91,16 @@ class DataFiles:
         return replace(chosen, scenarios=None, rubric=None, steering_prompts=None, hard_pairs=None)
 
 
-def parse_layers(text: str) -> tuple[int, ...] | Literal["all"]:
-    """``all``, or layer numbers as in ``8,12,16``. Raises InputError for anything else."""
+def parse_layers(text: str, option: str = "--layers") -> tuple[int, ...] | Literal["all"]:
+    """``all``, or layer numbers as in ``8,12,16``. Raises InputError that names the option."""
     if text.strip() == "all":
         return "all"
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"layers: expected all or numbers such as 8,12,16, got {text!r}") from None
+        raise InputError(
+            f"{option}: expected all or numbers such as 8,12,16, got {text!r}"
+        ) from None
 
 
 @dataclass(frozen=True)

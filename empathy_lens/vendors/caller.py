@@ -240,7 +240,7 @@ async def open_caller(
 ) -> AsyncIterator[Caller]:
     """A caller with its journal open. Raises InputError where keys are missing or a cap is bad."""
     if max_cost_usd is not None and not 0 <= max_cost_usd < float("inf"):
-        raise InputError(f"max_cost_usd: expected 0 or more, got {max_cost_usd}")
+        raise InputError(f"max_cost_usd (--max-cost): expected 0 or more, got {max_cost_usd}")
     keys = read_keys(config.vendors.values())
     with open_journal(journal_path, redactor(keys)) as journal:
         caller = Caller(config, journal, keys, max_cost_usd=max_cost_usd)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..results import Settings, read_settings
 
 DEFAULT_CONFIG = Path(__file__).with_name("vendors.toml")
@@ -25,7 +25,11 @@ Structured = Literal["schema", "tool", "text"]
 
 
 class MissingKeysError(InputError):
-    """Keys that a configuration needs are not in the environment."""
+    """Keys that a configuration needs are not in the environment; ``have`` names who has one."""
+
+    def __init__(self, message: str, have: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.have = have
 
 
 class Model(Settings):
@@ -107,8 +111,11 @@ class Config(Settings):
     def only(self, names: Iterable[str]) -> Config:
         """The same with these vendors alone. Raises InputError for a name it does not have."""
         chosen = tuple(names)
-        if not chosen or any(n not in self.vendors for n in chosen):
-            raise InputError(f"expected vendors among {list(self.vendors)}, got {list(chosen)}")
+        unknown = [n for n in chosen if n not in self.vendors]
+        if not chosen or unknown:
+            hint = did_you_mean(unknown[0], self.vendors) if unknown else ""
+            listed = ", ".join(self.vendors)
+            raise InputError(f"expected vendors among {listed}, got {list(chosen)}{hint}")
         kept = {n: v for n, v in self.vendors.items() if n in chosen}
         return self.model_copy(update={"vendors": kept})
 
@@ -118,7 +125,11 @@ class Config(Settings):
         for full_name, model in known.items():
             if name in (full_name, model[0].name):
                 return model
-        raise InputError(f"expected a model among {list(known)}, got {name!r}")
+        hint = did_you_mean(name, [*self.vendors, *known])
+        raise InputError(
+            f"expected a vendor among {', '.join(self.vendors)}, or a model among "
+            f"{', '.join(known)}, got {name!r}{hint}"
+        )
 
 
 def load_config(path: Path = DEFAULT_CONFIG) -> Config:
@@ -143,8 +154,8 @@ def read_keys(vendors: Iterable[Vendor]) -> dict[str, str]:
     if missing:
         needed = ", ".join(f"{v.key_env} (for {v.name})" for v in missing)
         have = [v.name for v in vendors if v not in missing]
-        others = f", or go on with --vendors {','.join(have)}" if have else ""
-        raise MissingKeysError(f"no key in the environment: set {needed}{others}")
+        others = f"; there are keys for {', '.join(have)}" if have else ""
+        raise MissingKeysError(f"no key in the environment: set {needed}{others}", tuple(have))
     return keys
 
 

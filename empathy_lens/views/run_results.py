@@ -101,7 +101,7 @@ def read_run(folder: Path) -> RunResults:
     if not parts and not problems:
         raise InputError(
             f"{folder}: not a run's folder (none of {', '.join(PARTS)}.json is there); "
-            "expected the folder given to run_full_pipeline.py --out"
+            "expected the folder that a study wrote (its --out)"
         )
     return RunResults(**parts, written_by=written_by, problems=tuple(problems))
 

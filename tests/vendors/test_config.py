@@ -1,7 +1,7 @@
 import pytest
 
 from empathy_lens.errors import InputError
-from empathy_lens.vendors import load_config, read_keys
+from empathy_lens.vendors import MissingKeysError, load_config, read_keys
 
 LOCAL = """
 [vendors.local]
@@ -86,12 +86,13 @@ def test_a_missing_file_and_a_file_without_vendors_are_named(tmp_path, config_of
 
 def test_missing_keys_are_all_named_with_the_way_round(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-here-and-secret")
-    with pytest.raises(InputError) as error:
+    with pytest.raises(MissingKeysError) as error:
         read_keys(load_config().vendors.values())
     message = str(error.value)
     assert "ANTHROPIC_API_KEY (for anthropic)" in message
     assert "GEMINI_API_KEY (for gemini)" in message
-    assert "--vendors openai" in message
+    assert "there are keys for openai" in message
+    assert error.value.have == ("openai",)
     assert "secret" not in message
 
 

@@ -87,7 +87,7 @@ def test_html_writes_a_page_with_every_layer(view: Any, saved: Path, tmp_path: P
     ("arguments", "stdin", "said"),
     [
         (["--layer", "9"], "text", "layers 0, 1, 2, 3, not layer 9"),
-        ([""], None, "at least one token"),
+        ([""], None, "the argument is empty"),
         (["a", "--file", "b"], None, "got both"),
         (["--file", "/does/not/exist"], None, "No such file"),
         ([], b"\xff\xfe", "standard input: expected UTF-8"),
