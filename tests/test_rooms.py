@@ -29,7 +29,6 @@ ORDER = (
     ("console",),
     ("results",),
     ("types",),
-    ("locks",),
     ("files",),
     ("errors",),
 )

@@ -26,8 +26,7 @@ from torch import Tensor
 from ..directions.store import content_hash
 from ..engine import EncodedText, Settings, computed_provenance, pooled_batches
 from ..errors import InputError
-from ..files import atomic_path, input_hash, parse_json
-from ..locks import locked
+from ..files import atomic_path, input_hash, locked, parse_json
 from ..results import from_plain, to_plain
 from ..types import HookedModel, Pooling, Progress
 

@@ -26,8 +26,7 @@ from ..engine import (
     resolve_layers,
 )
 from ..errors import InputError
-from ..files import input_hash, remove_leftovers
-from ..locks import locked
+from ..files import input_hash, locked, remove_leftovers
 from ..results import write_result
 from ..types import HookedModel, Pooling, Site
 from .shards import LOCK, check_unhooked, describe_shard, read_shard, write_shard

@@ -29,6 +29,7 @@ import torch
 from ..errors import InputError, ModelError, did_you_mean
 from ..files import (
     atomic_path,
+    locked,
     read_json,
     remove_leftovers,
     scratch_folder,
@@ -36,7 +37,6 @@ from ..files import (
     write_json,
     write_text,
 )
-from ..locks import locked
 from ..results import read_result, write_result
 
 log = logging.getLogger(__name__)

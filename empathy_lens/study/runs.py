@@ -19,8 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import InputError
-from ..files import check_writable, input_hash, remove_leftovers, sha256_file
-from ..locks import locked
+from ..files import check_writable, input_hash, locked, remove_leftovers, sha256_file
 from ..results import RunIdentity, StageSummary, read_result, write_result
 from .identity import code_commit, new_identity
 

@@ -18,7 +18,7 @@ from empathy_lens.activations import (
 )
 from empathy_lens.activations.shards import KIND, SEAL
 from empathy_lens.errors import InputError
-from empathy_lens.locks import locked
+from empathy_lens.files import locked
 from empathy_lens.types import ContrastivePair, RubricCompletion, Site
 
 PAIRS = [

@@ -13,7 +13,7 @@ from empathy_lens.activations import open_store, pooled_resid_post, stream_activ
 from empathy_lens.activations import shards as shards_module
 from empathy_lens.activations.store import ActivationStore, StoreIndex
 from empathy_lens.errors import InputError, NonFiniteError
-from empathy_lens.locks import locked
+from empathy_lens.files import locked
 from empathy_lens.results import read_result, write_result
 from empathy_lens.types import Site
 

@@ -70,7 +70,7 @@ import sys, types
 package = sys.modules["empathy_lens"] = types.ModuleType("empathy_lens")
 package.__path__ = [sys.argv[1]]
 from pathlib import Path
-from empathy_lens.locks import locked
+from empathy_lens.files import locked
 with locked(Path(sys.argv[2]), print):
     print("held", flush=True)
     sys.stdin.read()
