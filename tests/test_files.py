@@ -67,7 +67,8 @@ WRITER = """
 import sys, types
 package = sys.modules["empathy_lens"] = types.ModuleType("empathy_lens")
 package.__path__ = [sys.argv[1]]
-from empathy_lens.files import atomic_path, Path
+from pathlib import Path
+from empathy_lens.files import atomic_path
 with atomic_path(Path(sys.argv[2])) as temporary:
     temporary.with_name(".tmpOfSomeLibrary").write_text("half of the n")
     print("writing", flush=True)
