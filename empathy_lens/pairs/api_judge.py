@@ -18,8 +18,7 @@ from pydantic import ConfigDict
 
 from .. import stats
 from ..errors import DegenerateDataError, InputError
-from ..files import read_json
-from ..results import from_plain
+from ..results import read_result
 from ..types import ContrastivePair, Estimate, RubricCompletion, Scenario
 from ..vendors import (
     Caller,
@@ -152,7 +151,7 @@ def estimate_judging(
 def steered_texts(path: Path) -> dict[str, Text]:
     """The steered completions of a run (``steering_examples.json``), by an id that says alpha."""
     try:
-        examples = from_plain(read_json(path), _SteeredExamples, str(path)).examples
+        examples = read_result(path, _SteeredExamples).examples
     except InputError as error:
         raise InputError(f"expected a run's steering examples; {error}") from None
     named = (
