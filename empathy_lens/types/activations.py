@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor
 
 from ..errors import InputError
@@ -18,6 +19,8 @@ T = TypeVar("T")
 EDITED = "edited"
 """How the hash of weights begins that were edited in place after they had been loaded."""
 Pooling = Literal["mean", "last"]
+NEWER = Field(exclude_if=lambda value: not value)
+"""What older files lack: left out while it is empty, so that they keep their bytes."""
 
 
 @dataclass(frozen=True, order=True)
@@ -54,8 +57,8 @@ class Provenance:
     prompt_format: str = ""
     data_hash: str = ""
     precision: str = ""
-    trust_remote_code: bool = False
-    rounded_hash: str = ""
+    trust_remote_code: Annotated[bool, NEWER] = False
+    rounded_hash: Annotated[str, NEWER] = ""
 
     def __repr__(self) -> str:
         return (
