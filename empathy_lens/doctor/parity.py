@@ -20,7 +20,14 @@ from ..directions import random_directions
 from ..engine.logits import can_resume, last_logits, new_cache
 from ..engine.tokens import pad_batch, pad_id
 from ..errors import EmpathyLensError, ModelError
-from ..models import HubModel, ModelSource, load_tokenizer, model_card, model_device
+from ..models import (
+    HubModel,
+    ModelSource,
+    load_tokenizer,
+    model_card,
+    model_device,
+    not_finite_advice,
+)
 from ..steering.hooks import add_direction
 from ..types import Direction, HookedModel, Site
 from .machine import Check, judged
@@ -37,7 +44,6 @@ HEADROOM = 0.5
 # Rounding errors of whole models, relative to the largest value of a layer: a few thousand
 # operations, each within half a unit in the last place.
 RELATIVE_BOUNDS = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
-OTHER_DTYPE = "load it with --dtype float32; where that helps, rounding was the cause"
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def model_checks(
         checks.insert(0, ("blocks = hub model", lambda: _blocks(model, reference)))
     if cpu_logits is not None:
         checks.append(("device = CPU", lambda: _device_and_cpu(model, cpu_logits)))
-    return [_run(name, check) for name, check in checks]
+    return [_run(model, name, check) for name, check in checks]
 
 
 def residual_maxima(model: HookedModel) -> list[float]:
@@ -138,11 +144,23 @@ def residual_maxima(model: HookedModel) -> list[float]:
     return [max(float(r[layer].abs().max()) for r in residuals) for layer in layers]
 
 
-def _run(name: str, check: Callable[[], Check]) -> Check:
+def _run(model: HookedModel, name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except EmpathyLensError as error:
-        return Check(name, "fail", str(error), "runs", OTHER_DTYPE)
+        return Check(name, "fail", str(error), "runs", _otherwise(model))
+
+
+def _other_backend(model: HookedModel) -> str:
+    other = "hooked" if model_card(model).provenance.backend == "bridge" else "bridge"
+    return f"take the other (--backend {other})"
+
+
+def _otherwise(model: HookedModel) -> str:
+    """Another way to load the model, which tells what the cause was."""
+    if model.cfg.dtype == torch.float32:
+        return _other_backend(model)
+    return "load it with --dtype float32; where that helps, rounding was the cause"
 
 
 def _rows(model: HookedModel) -> list[list[int]]:
@@ -183,7 +201,7 @@ def _blocks(model: HookedModel, reference: Reference) -> Check:
         float(by_layer[layer]),
         _bound(model),
         f"relative, worst at layer {layer}",
-        "this backend does not compute what the hub model does: take the other (--backend bridge)",
+        f"this backend does not compute what the hub model does: {_other_backend(model)}",
     )
 
 
@@ -215,7 +233,7 @@ def _cached(model: HookedModel, rows: list[list[int]]) -> Check:
         _relative(resumed.cpu(), whole.cpu()),
         _bound(model),
         f"relative, {kind}",
-        OTHER_DTYPE,
+        _otherwise(model),
     )
 
 
@@ -251,7 +269,7 @@ def _finite(model: HookedModel, rows: list[list[int]]) -> Check:
                     "fail",
                     f"NaN or infinity at {at} in {dtype}",
                     "finite",
-                    "load the model with --dtype bfloat16 or float32",
+                    not_finite_advice(dtype),
                 )
             if float(peaks.max()) > largest:
                 largest = float(peaks.max())

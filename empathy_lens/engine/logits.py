@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import InputError, NonFiniteError
-from ..models import Internals, model_card, model_device
+from ..models import Internals, model_card, model_device, not_finite_advice
 from ..types import HookedModel, Site
 
 VOCABULARY = 4096
@@ -254,7 +254,7 @@ def not_finite(model: HookedModel, where: str) -> NonFiniteError:
     """The error to raise for logits that are NaN or infinite."""
     return NonFiniteError(
         f"unembed.hook_out holds a NaN or infinity (logits, {where}) in {model.cfg.dtype}; steer "
-        "less, or load the model with --dtype bfloat16 or float32"
+        f"less, or: {not_finite_advice(model.cfg.dtype)}"
     )
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import InputError, NonFiniteError
-from ..models import model_card, model_device
+from ..models import model_card, model_device, not_finite_advice
 from ..types import HookedModel, Pooling, Progress, Site
 from .fused import fused_blocks
 from .key_values import LayerKeyValues, layer_caches, resumed_pass
@@ -273,6 +273,5 @@ class Pooler:
         else:
             what, where = "values whose mean overflows", f"text {self._spans[0].text} or after"
         raise NonFiniteError(
-            f"{name} holds {what} at {where} in {rows[0].dtype}; "
-            "load the model with --dtype bfloat16 or float32"
+            f"{name} holds {what} at {where} in {rows[0].dtype}; {not_finite_advice(rows[0].dtype)}"
         )

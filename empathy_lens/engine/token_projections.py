@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import InputError, NonFiniteError
-from ..models import check_made_on, model_card, model_device
+from ..models import check_made_on, model_card, model_device, not_finite_advice
 from ..types import Concept, Decoder, Direction, HookedModel, Optionally, Site
 from .logits import is_finite, resid_post_cache, resolve_layers
 from .positions import Positions, TokenPlaces, check_positions
@@ -212,6 +212,6 @@ def _project(direction: Direction, values: Float[Tensor, "pos d_model"]) -> Floa
         position = int((~torch.isfinite(projected)).nonzero()[0])
         raise NonFiniteError(
             f"{direction.site.hook_name} is not finite at position {position} in {values.dtype}; "
-            "load the model with --dtype bfloat16 or float32"
+            f"{not_finite_advice(values.dtype)}"
         )
     return projected.float().cpu()

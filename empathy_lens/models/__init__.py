@@ -15,6 +15,7 @@ from .devices import (
     available_devices,
     bfloat16_instructions,
     model_device,
+    not_finite_advice,
     resolve_device,
     resolve_dtype,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "locate_model",
     "model_card",
     "model_device",
+    "not_finite_advice",
     "parameters_only",
     "resolve_device",
     "resolve_dtype",

@@ -32,6 +32,13 @@ def bfloat16_instructions() -> tuple[str, ...]:
     )
 
 
+def not_finite_advice(dtype: torch.dtype | None) -> str:
+    """What to do where a model in this dtype computed a NaN or infinity."""
+    if dtype in (torch.bfloat16, torch.float32):
+        return f"{dtype} has room for large values: get a new copy of the weights"
+    return "load the model with --dtype bfloat16 or float32"
+
+
 def model_device(model: HookedModel) -> torch.device:
     """Where a model's inputs must be."""
     return torch.device(model.cfg.device or "cpu")

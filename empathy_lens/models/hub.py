@@ -16,7 +16,7 @@ import torch
 from transformers import PretrainedConfig as HubConfig
 from transformers import PreTrainedModel as HubModel
 
-from ..errors import ModelError
+from ..errors import ModelError, did_you_mean
 from ..files import read_json
 from ..types import Tokenizer
 from .checkpoint import (
@@ -27,9 +27,11 @@ from .checkpoint import (
     open_checkpoint,
     some_names,
 )
+from .embedded import EMBEDDED_MODELS
 
 # Loading less than this takes seconds: a progress bar would only flash by.
 SHOW_PROGRESS_BYTES = 4e9
+NAMES = ("embedded", *(f"embedded:{name}" for name in EMBEDDED_MODELS))
 # What transformers says where code of the model's own would have to run and must not.
 ASKS_FOR_TRUST = "trust_remote_code=True"
 
@@ -187,6 +189,7 @@ def _clear_faults(source: ModelSource) -> Iterator[None]:
         raise ModelError(
             f"there is no model {source.path!r} on the hub, or it is private; expected 'embedded', "
             "'embedded:smollm2', a hub id such as google/gemma-2-9b-it, or a folder"
+            f"{did_you_mean(source.path, NAMES)}"
         ) from None
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         if ASKS_FOR_TRUST in str(error):
@@ -194,7 +197,7 @@ def _clear_faults(source: ModelSource) -> Iterator[None]:
         raise ModelError(
             f"model {source.path!r} could not be loaded: {_first_line(error)} (expected "
             "'embedded', 'embedded:smollm2', a hub id that can be reached from here, or a model "
-            "folder)"
+            f"folder){did_you_mean(source.path, NAMES)}"
         ) from None
 
 

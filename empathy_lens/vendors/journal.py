@@ -138,7 +138,7 @@ class Journal:
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror or error}); nothing more is "
-                "asked, so that no paid answer is lost. Make room and run again."
+                "asked, so that no answer is lost. Make room and run again."
             ) from None
         self._take(line)
 

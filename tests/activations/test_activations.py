@@ -173,7 +173,7 @@ def test_a_value_that_is_not_finite_is_named_with_hook_position_and_remedy(model
         activation[:, -1, 3] = value
         return activation
 
-    message = rf"blocks\.1\.hook_resid_post.*{called}.*position \d+.*torch\.float32.*--dtype"
+    message = rf"blocks\.1\.hook_resid_post.*{called}.*position \d+.*torch\.float32.*new copy"
     with (
         model.hooks(fwd_hooks=[(Site(1).hook_name, break_it)]),
         pytest.raises(NonFiniteError, match=message),
