@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .activations import extract_activations
     from .data import load_pairs, pairs_from
     from .directions import fit_direction
+    from .engine import show_tokens
     from .evidence import evidence_card
     from .evidence.validation import select_layer, validate_direction
     from .games.language_model import play_games
@@ -44,6 +45,7 @@ _ROOM_OF = {
     "pairs_from": "data",
     "play_games": "games.language_model",
     "select_layer": "evidence.validation",
+    "show_tokens": "engine",
     "token_view": "views",
     "validate_direction": "evidence.validation",
 }
@@ -62,6 +64,7 @@ __all__ = [
     "pairs_from",
     "play_games",
     "select_layer",
+    "show_tokens",
     "token_view",
     "validate_direction",
 ]

@@ -148,9 +148,11 @@ def _begun(folder: Path, made_with: MadeWith) -> StoreIndex:
         return index
     index = read_index(folder)
     before = index.made_with
+    # The rule's name does not matter, and older stores have none: the tokens do.
+    now_ruled = replace(made_with.provenance, bos_rule=before.provenance.bos_rule)
     for where, old, new in (
         ("", before, replace(made_with, provenance=before.provenance)),
-        ("model: ", before.provenance, made_with.provenance),
+        ("model: ", before.provenance, now_ruled),
     ):
         for field in fields(new):
             was, now = getattr(old, field.name), getattr(new, field.name)

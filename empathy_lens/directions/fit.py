@@ -6,6 +6,7 @@ from the same data. A lambda of yours is as good as those of ``estimators``.
 
 from __future__ import annotations
 
+import warnings
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -93,10 +94,13 @@ def check_same_model(
     """Raises InputError unless both come from the same weights, and says what differs.
 
     The one rule is :meth:`.Provenance.differs_in`: dtype and backend may differ. ``what``
-    introduces the other's model in the message.
+    introduces the other's model in the message. Warns where texts become other tokens than those
+    that the direction was fitted on.
     """
     own, others = direction.provenance, other.provenance
     if not (differing := own.differs_in(others)):
+        if not own.same_tokens(others):
+            warnings.warn(_other_tokens(direction, own, what, others), stacklevel=3)
         return
     a, b = (
         f"{p.model_name} ({p.dtype}, {p.weight_basis} weights {p.weights_hash[:8]})"
@@ -106,6 +110,18 @@ def check_same_model(
         f"the direction of layer {direction.site.layer} comes from {a}, {what} {b}; they "
         f"differ in {'; '.join(differing)}. Load the model that the direction was made on, or fit "
         "a direction on this model as it is"
+    )
+
+
+def _other_tokens(direction: Direction, own: Provenance, what: str, others: Provenance) -> str:
+    a, b = (
+        f"{p.prompt_format!r} (bos rule: {p.bos_rule or 'always, as before there was a choice'})"
+        for p in (own, others)
+    )
+    return (
+        f"the direction of layer {direction.site.layer} was fitted on texts read as {a}, {what} "
+        f"read as {b}: projections and thresholds may be off; fit a direction anew, or load the "
+        "model as then (load_model's bos and date)"
     )
 
 

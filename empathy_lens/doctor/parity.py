@@ -18,7 +18,7 @@ from torch import Tensor
 from ..activations import resid_post_cache
 from ..directions import random_directions
 from ..engine.logits import can_resume, last_logits, new_cache
-from ..engine.tokens import pad_batch, pad_id
+from ..engine.tokens import encode, encode_alone, pad_batch, pad_id
 from ..errors import EmpathyLensError, ModelError
 from ..models import (
     HubModel,
@@ -27,6 +27,7 @@ from ..models import (
     model_card,
     model_device,
     not_finite_advice,
+    token_rule,
 )
 from ..steering.hooks import add_direction
 from ..types import Direction, HookedModel, Site
@@ -61,6 +62,7 @@ def hub_reference(source: ModelSource, dtype: torch.dtype, device: torch.device)
     from transformers.utils import logging as hf_logging
 
     tokenizer = load_tokenizer(source)
+    rule = token_rule(tokenizer)
     hf_logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(
         source.path,
@@ -72,9 +74,7 @@ def hub_reference(source: ModelSource, dtype: torch.dtype, device: torch.device)
     ).eval()
     tokens, blocks, logits = [], [], []
     for text in TEXTS:
-        ids = tokenizer(text, add_special_tokens=False).input_ids
-        bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        row = torch.tensor(bos + ids)
+        row = torch.tensor(encode_alone(tokenizer, rule, text).ids)
         with _block_outputs(model) as kept, torch.no_grad():
             row_logits = model(row[None].to(device)).logits
         tokens.append(row)
@@ -164,9 +164,7 @@ def _otherwise(model: HookedModel) -> str:
 
 
 def _rows(model: HookedModel) -> list[list[int]]:
-    bos = model_card(model).bos_id
-    begin = [] if bos is None else [bos]
-    return [[*begin, *model.tokenizer(t, add_special_tokens=False).input_ids] for t in TEXTS]
+    return [list(encode(model, text).ids) for text in TEXTS]
 
 
 def _residuals(

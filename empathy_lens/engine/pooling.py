@@ -183,7 +183,7 @@ def _read_whole(
     spans = []
     for number, text in zip(numbers, texts, strict=True):
         offset = 0 if right else tokens.shape[1] - len(text.ids)
-        spans.append(Span(offset + text.start, offset + len(text.ids), number, text.start))
+        spans.append(Span(offset + text.start, offset + text.end, number, text.start))
     # Causal attention never looks right, so pads on the right need no mask.
     options = {} if right else {"attention_mask": mask.long().to(model_device(model))}
     return _pooled(model, tokens, spans, settings, options)
@@ -207,7 +207,7 @@ def _read_on(
     past: Sequence[LayerKeyValues],
     owners: Sequence[int],
 ) -> dict[Pooling, Float[Tensor, "batch layer d_model"]]:
-    tokens, _ = pad_batch([t.ids[t.start :] for t in texts], pad_id(model))
+    tokens, _ = pad_batch([t.completion for t in texts], pad_id(model))
     # A prompt ends where its text begins, so that no gap opens inside a sliding window.
     columns, before = pad_batch([range(t.start) for t in texts], 0, "left")
     device = model_device(model)

@@ -157,7 +157,7 @@ def token_projections(
         layers=layers,
         thresholds=tuple(directions[layer].threshold for layer in layers),
         raw_norms=tuple(directions[layer].raw_norm for layer in layers),
-        pooled=position >= encoded.start,
+        pooled=(position >= encoded.start) & (position < encoded.end),
         steered=pushed,
         bos=(position == 0) & (bos_id is not None and encoded.ids[0] == bos_id),
         concept=directions[layers[0]].concept,

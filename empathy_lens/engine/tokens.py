@@ -1,5 +1,7 @@
-"""Text to tokens: one BOS, the chat template where there is one, and which tokens are read.
+"""Text to tokens, as the tokenizer's makers have it, and which tokens are read.
 
+The one place where token ids are made: a text alone is ``tokenizer(text)``, a prompt of a chat
+model is ``apply_chat_template`` of the user's turn, and there are never two BOS.
 A prompt and its completion are tokenised apart, so that both sides of a pair share the prompt's
 tokens exactly and it is always known which tokens belong to the completion. Which texts are read
 together depends on the tokens and the budget alone, so the same texts always meet in the same
@@ -18,8 +20,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ..errors import InputError
-from ..models import model_card
-from ..types import HookedModel
+from ..models import TokenRule, model_card, render_chat
+from ..types import HookedModel, Tokenizer
 
 T = TypeVar("T")
 
@@ -30,63 +32,84 @@ WORTH_SHARING = 16
 
 @dataclass(frozen=True)
 class EncodedText:
-    """Token ids, and where the completion starts (BOS and prompt lie before)."""
+    """Token ids, and where the completion starts (BOS and prompt lie before).
+
+    ``n_after`` special tokens stand after it, where the tokenizer's makers end a text with them.
+    """
 
     ids: tuple[int, ...]
     start: int
+    n_after: int = 0
+
+    @property
+    def end(self) -> int:
+        return len(self.ids) - self.n_after
 
     @property
     def n_completion(self) -> int:
-        return len(self.ids) - self.start
+        return self.end - self.start
+
+    @property
+    def completion(self) -> tuple[int, ...]:
+        return self.ids[self.start : self.end]
 
 
 def encode(model: HookedModel, text: str, prompt: str = "") -> EncodedText:
     """Tokens of ``prompt`` (as context) and ``text`` (the completion).
 
-    Without a prompt the text stands alone after BOS. Raises InputError where the completion is
-    empty or the whole is longer than the context the model was loaded with.
+    Without a prompt the text stands alone, as ``tokenizer(text)``. Raises InputError where the
+    completion is empty or the whole is longer than the context the model was loaded with.
     """
-    context = encode_prompt(model, prompt) if prompt else _begin(model)
-    completion = plain_ids(model, _without_bos(model, text))
-    if not completion:
-        raise InputError(f"expected a text with at least one token, got {text!r}")
+    if not prompt:
+        return _checked(model, encode_alone(model.tokenizer, model_card(model).rule, text))
+    context = encode_prompt(model, prompt)
+    completion = _completion(model.tokenizer, text)
     return _checked(model, EncodedText((*context, *completion), start=len(context)))
 
 
+def encode_alone(tokenizer: Tokenizer, rule: TokenRule, text: str) -> EncodedText:
+    """Tokens of a text that stands alone, between its special tokens.
+
+    A BOS that is written in the text, as in one that was rendered elsewhere, is kept but never
+    doubled. Raises InputError for an empty text.
+    """
+    before = _begin(tokenizer, rule, text)
+    ids = (*before, *_completion(tokenizer, text), *rule.after)
+    return EncodedText(ids, start=len(before), n_after=len(rule.after))
+
+
 def encode_prompt(model: HookedModel, prompt: str) -> tuple[int, ...]:
-    """Tokens of a prompt up to where the model would begin its answer."""
-    prompt = _without_bos(model, prompt)
-    if not prompt.strip():
+    """Tokens of a prompt up to where the model would begin its answer.
+
+    Raises InputError for an empty prompt, one too long, or a chat template that fails.
+    """
+    if not _without_bos(model.tokenizer, prompt).strip():
         raise InputError("expected a prompt, it is empty")
-    begin = _begin(model)
     if model_card(model).chat:
-        rendered = model.tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-        )
-        ids = plain_ids(model, rendered)
-        # Most templates write the BOS themselves; a second one would shift every activation.
-        ids = ids if ids[: len(begin)] == begin else (*begin, *ids)
+        ids = _chat_ids(model, prompt)
     else:
-        ids = (*begin, *plain_ids(model, prompt + PROMPT_SEPARATOR))
+        ids = encode_pieces(model, [prompt + PROMPT_SEPARATOR])
     return _checked(model, EncodedText(ids, start=len(ids))).ids
 
 
-def prompt_frame(model: HookedModel) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Tokens that stand before and after a prompt which is tokenised piece by piece.
+def encode_pieces(model: HookedModel, pieces: Sequence[str]) -> tuple[int, ...]:
+    """Tokens of a prompt that grows piece by piece, however long, with nothing after it.
 
-    With a chat template they open the user's turn and the model's; without one there is BOS before
-    the prompt and nothing after it.
+    A plain one is tokenised piece by piece, so that its tokens never change as it grows. A chat
+    template takes the whole: its tokens are those of ``encode_prompt``.
     """
-    begin = _begin(model)
-    if not model_card(model).chat:
-        return begin, ()
-    mark = "@@PROMPT@@"
-    rendered = model.tokenizer.apply_chat_template(
-        [{"role": "user", "content": mark}], tokenize=False, add_generation_prompt=True
-    )
-    before, _, after = rendered.partition(mark)
-    head = plain_ids(model, before)
-    return head if head[: len(begin)] == begin else (*begin, *head), plain_ids(model, after)
+    if model_card(model).chat:
+        return _chat_ids(model, "".join(pieces))
+    first, *others = pieces
+    before = _begin(model.tokenizer, model_card(model).rule, first)
+    bare = [_without_bos(model.tokenizer, first), *others]
+    return (*before, *(i for piece in bare for i in plain_ids(model, piece)))
+
+
+def render_prompt(model: HookedModel, prompt: str) -> str:
+    """A chat model's prompt as its template writes it. Raises InputError where that fails."""
+    bare = _without_bos(model.tokenizer, prompt)
+    return render_chat(model.tokenizer, bare, model_card(model).rule.template)
 
 
 def pad_batch(
@@ -112,19 +135,44 @@ def pad_id(model: HookedModel) -> int:
     return 0
 
 
-def _begin(model: HookedModel) -> tuple[int, ...]:
-    bos = model_card(model).bos_id
-    return () if bos is None else (bos,)
-
-
-def _without_bos(model: HookedModel, text: str) -> str:
-    """The text without a BOS of its own, which one that was rendered elsewhere often brings."""
-    return text.removeprefix(model.tokenizer.bos_token or "")
-
-
 def plain_ids(model: HookedModel, text: str) -> tuple[int, ...]:
     """Tokens of the text and nothing else: no BOS, no template."""
-    return tuple(model.tokenizer(text, add_special_tokens=False).input_ids)
+    return _plain(model.tokenizer, text)
+
+
+def _plain(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def _chat_ids(model: HookedModel, prompt: str) -> tuple[int, ...]:
+    """What ``apply_chat_template`` makes of the user's turn; the template writes the BOS itself."""
+    ids = plain_ids(model, render_prompt(model, prompt))
+    card = model_card(model)
+    bos = () if card.bos_id is None or card.rule.bos != "always" else (card.bos_id,)
+    return ids if ids[: len(bos)] == bos else (*bos, *ids)
+
+
+def _begin(tokenizer: Tokenizer, rule: TokenRule, text: str) -> tuple[int, ...]:
+    """Special tokens before a text: its makers', and a BOS that is written in it."""
+    bos_id = tokenizer.bos_token_id
+    if bos_id is None or bos_id in rule.before or _without_bos(tokenizer, text) == text:
+        return rule.before
+    return (bos_id, *rule.before)
+
+
+def _without_bos(tokenizer: Tokenizer, text: str) -> str:
+    """The text without a BOS of its own, which one that was rendered elsewhere often brings."""
+    bos = tokenizer.bos_token
+    while bos and text.startswith(bos):
+        text = text.removeprefix(bos)
+    return text
+
+
+def _completion(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+    completion = _plain(tokenizer, _without_bos(tokenizer, text))
+    if not completion:
+        raise InputError(f"expected a text with at least one token, got {text!r}")
+    return completion
 
 
 def _checked(model: HookedModel, encoded: EncodedText) -> EncodedText:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..engine.continuations import Scored, read_continuations
 from ..engine.key_values import KeyValues, Reading, read, read_last
 from ..engine.pooling import Hook
-from ..engine.tokens import plain_ids, prompt_frame
+from ..engine.tokens import encode_pieces, plain_ids
 from ..errors import InputError
 from ..models import model_card
 from ..types import HookedModel, Site
@@ -36,17 +36,19 @@ MAX_REPLY = 30
 def prompt_tokens(
     model: HookedModel, observation: Observation, preamble: str = ""
 ) -> tuple[tuple[int, ...], int]:
-    """Token ids of what a player reads before a decision, and how many of them are history.
+    """Token ids of what a player reads before a decision, and how many of them to keep of it.
 
-    The text is tokenised line by line, so that the tokens of a history never change as it grows.
+    A plain text is tokenised line by line, so that the tokens of a history never change as it
+    grows, and these are kept. A chat prompt is tokenised as a whole: all of it is kept, until the
+    next one shows how much they share.
     """
-    head, tail = prompt_frame(model)
-    history = list(head)
     opening = f"{preamble.strip()}\n\n" if preamble.strip() else ""
-    for line in (opening + observation.history).splitlines(keepends=True):
-        history += plain_ids(model, line)
+    lines = (opening + observation.history).splitlines(keepends=True)
     block = observation.prompt[len(observation.history) :]
-    return (*history, *plain_ids(model, block), *tail), len(history)
+    ids = encode_pieces(model, [*lines, block])
+    if model_card(model).chat:
+        return ids, len(ids)
+    return ids, len(ids) - len(plain_ids(model, block))
 
 
 def phrase_tokens(model: HookedModel, action: Action) -> tuple[int, ...]:
@@ -64,8 +66,8 @@ class Rollout:
     preamble: str
     draws: int
     rng: random.Random = field(init=False)
-    n_read: int = 0
-    """Tokens of the history whose keys and values are kept."""
+    read: tuple[int, ...] = ()
+    """Tokens whose keys and values are kept."""
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"{self.draws}/{self.seen.game_id}/{self.seen.seed}")
@@ -122,7 +124,7 @@ class Rollouts:
         going = [i for i, row in enumerate(self.rows) if not row.seen.done]
         self.done += [row for row in self.rows if row.seen.done]
         if going and self._past is not None and len(going) < len(self.rows):
-            self._past = self._past.keep([self.rows[i].n_read for i in going], going)
+            self._past = self._past.keep([len(self.rows[i].read) for i in going], going)
         self.rows = [self.rows[i] for i in going]
 
     def decide(self) -> Sequence[Action | str]:
@@ -136,7 +138,9 @@ class Rollouts:
             )
         if self._past is None:
             self._read_common([ids for ids, _ in prompts])
-        new = [ids[row.n_read :] for row, (ids, _) in zip(self.rows, prompts, strict=True)]
+        else:
+            self._past = self._still_true(self._past, [ids for ids, _ in prompts])
+        new = [ids[len(row.read) :] for row, (ids, _) in zip(self.rows, prompts, strict=True)]
         self.n_tokens += sum(map(len, new))
         kept: dict[int, Tensor] = {}
         scores = [np.empty(0)] * len(self.rows)
@@ -150,10 +154,10 @@ class Rollouts:
                 acts, past = self._reply(reading, [len(ids) for ids, _ in prompts]), reading.past
         if self.layers:
             self.residuals += torch.stack([kept[layer] for layer in self.layers], dim=1)
-        for row, values, (ids, n_history) in zip(self.rows, scores, prompts, strict=True):
+        for row, values, (ids, n_kept) in zip(self.rows, scores, prompts, strict=True):
             self.decisions.append(self._decision(row, values, len(ids)))
-            row.n_read = n_history
-        self._past = past.keep([row.n_read for row in self.rows])
+            row.read = ids[:n_kept]
+        self._past = past.keep([len(row.read) for row in self.rows])
         return acts
 
     def _read_common(self, prompts: Sequence[tuple[int, ...]]) -> None:
@@ -165,7 +169,16 @@ class Rollouts:
             self._past = seen.past.keep([length] * len(prompts), [0] * len(prompts))
             self.n_tokens += length
             for row in self.rows:
-                row.n_read = length
+                row.read = prompts[0][:length]
+
+    def _still_true(self, past: KeyValues, prompts: Sequence[tuple[int, ...]]) -> KeyValues:
+        """What is kept, without tokens that the prompts no longer begin with."""
+        for row, ids in zip(self.rows, prompts, strict=True):
+            pairs = enumerate(zip(row.read, ids[:-1], strict=False))
+            shared = min(len(row.read), len(ids) - 1)
+            row.read = ids[: next((i for i, (old, new) in pairs if old != new), shared)]
+        lengths = [len(row.read) for row in self.rows]
+        return past if lengths == past.mask.sum(dim=1).tolist() else past.keep(lengths)
 
     def _recorders(self, last: Sequence[int], kept: dict[int, Tensor]) -> list[tuple[str, Hook]]:
         rows = torch.arange(len(last))
@@ -203,10 +216,7 @@ class Rollouts:
         """Scores of phrases after the cue alone, each computed once."""
         unknown = [phrase for phrase in phrases if phrase not in self._bare]
         if unknown:
-            head, tail = prompt_frame(self.model)
-            seen = read_continuations(
-                self.model, [(*head, *plain_ids(self.model, CUE), *tail)], [unknown]
-            )
+            seen = read_continuations(self.model, [encode_pieces(self.model, [CUE])], [unknown])
             (values,) = self._mean_log_probs(seen)
             self._bare |= dict(zip(unknown, values.tolist(), strict=True))
         return self._bare

@@ -31,17 +31,20 @@ from .loading import (
     model_card,
     weights_hash,
 )
+from .token_rule import BosRule, TokenRule, render_chat, token_rule
 
 __all__ = [
     "DTYPES",
     "EMBEDDED_MODELS",
     "HOOKED_AVAILABLE",
     "Backend",
+    "BosRule",
     "HubConfig",
     "HubModel",
     "Internals",
     "ModelCard",
     "ModelSource",
+    "TokenRule",
     "available_devices",
     "bfloat16_instructions",
     "check_made_on",
@@ -58,7 +61,9 @@ __all__ = [
     "model_device",
     "not_finite_advice",
     "parameters_only",
+    "render_chat",
     "resolve_device",
     "resolve_dtype",
+    "token_rule",
     "weights_hash",
 ]

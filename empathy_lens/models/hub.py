@@ -61,9 +61,6 @@ def load_tokenizer(source: ModelSource) -> Tokenizer:
     if source.trust_remote_code:
         # Said aloud too: TransformerLens may read the tokenizer again.
         tokenizer.init_kwargs["trust_remote_code"] = True
-    if tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]:
-        # Said aloud, so that TransformerLens does not read the tokenizer a second time to get it.
-        tokenizer.init_kwargs["add_bos_token"] = True
     return tokenizer
 
 

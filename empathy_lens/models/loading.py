@@ -19,6 +19,7 @@ from .checkpoint import ModelSource, locate_model
 from .devices import resolve_device, resolve_dtype
 from .hooked import HOOKED_AVAILABLE, hooked_transformer, quiet_transformer_lens
 from .hub import HubModel, load_hub_config, load_hub_model, load_tokenizer
+from .token_rule import BosRule, TokenRule, kept_as_made, token_rule
 
 Backend = Literal["auto", "hooked", "bridge"]
 CARD_ATTRIBUTE = "empathy_lens_card"
@@ -29,8 +30,9 @@ HASHED_VALUES = 64
 class ModelCard:
     """What the library must know of a loaded model beside its weights.
 
-    ``bos_id`` is the token that starts every text, or None for models without one; ``stop_ids``
-    end a completion; ``chat`` says whether prompts are wrapped in the tokenizer's chat template.
+    ``bos_id`` is the tokenizer's BOS, or None where it has none; ``stop_ids`` end a completion;
+    ``chat`` says whether prompts are wrapped in the tokenizer's chat template; ``rule`` says what
+    stands around a text, the BOS among it.
     """
 
     provenance: Provenance
@@ -38,6 +40,7 @@ class ModelCard:
     stop_ids: frozenset[int]
     chat: bool
     n_ctx: int
+    rule: TokenRule
     sample: str = ""
     """:func:`weights_sample` when the card was made."""
 
@@ -51,6 +54,8 @@ def load_model(
     revision: str | None = None,
     n_ctx: int = 2048,
     trust_remote_code: bool = False,
+    bos: BosRule = "tokenizer",
+    date: str | None = None,
 ) -> HookedModel:
     """A language model with hooks, ready for inference.
 
@@ -70,11 +75,18 @@ def load_model(
         Let code run that comes with the model (its ``auto_map``): it can do whatever you can do
         on this machine, so read it first. Without it such a model is refused, unless
         transformers has code of its own for it. Kept in the provenance.
+    bos
+        ``tokenizer``: special tokens where the tokenizer's makers put them, also for
+        ``model.to_tokens``. ``always``: BOS first wherever the tokenizer has one, as
+        TransformerLens does; wrong for models that never saw one (Qwen).
+    date
+        A day, as in 2026-07-26, for chat templates that write today's date (Llama 3): without it
+        runs differ from day to day. Other templates write none.
 
     Raises
     ------
     InputError
-        float16 on CPU, an unknown backend, device or dtype.
+        float16 on CPU, an unknown backend, device, dtype or rule, a date that is none.
     ModelError
         The model does not exist, is gated, cannot be reached, is not supported, needs code of
         its own, or has pickled weights only.
@@ -95,12 +107,12 @@ def load_model(
     hub_model = load_hub_model(source, resolved_dtype, resolved_device)
     limit = getattr(hub_model.config, "max_position_embeddings", None) or n_ctx
     n_ctx = min(n_ctx, limit)
-    chat = bool(tokenizer.chat_template)
-    bos_id = tokenizer.bos_token_id
-    prompt_format = f"{'chat' if chat else 'plain'}, {'no' if bos_id is None else 'one'} bos"
+    rule, bos_id = token_rule(tokenizer, bos, date), tokenizer.bos_token_id
     hashed, stops = weights_hash(hub_model), _stop_ids(hub_model, tokenizer)
     rounded = weights_hash(hub_model, rounded=True)
-    used, model = _with_hooks(backend, source, hub_model, tokenizer, resolved_dtype, n_ctx)
+    with kept_as_made(tokenizer):
+        used, model = _with_hooks(backend, source, hub_model, tokenizer, resolved_dtype, n_ctx)
+    model.cfg.default_prepend_bos = bos_id is not None and rule.before[:1] == (bos_id,)
     provenance = Provenance(
         model_name=source.hub_id,
         weights_hash=hashed,
@@ -108,12 +120,13 @@ def load_model(
         backend=used,
         transformer_lens=version("transformer-lens"),
         revision=revision or "",
-        prompt_format=prompt_format,
+        prompt_format=rule.prompt_format(bos_id),
         trust_remote_code=trust_remote_code,
         rounded_hash=rounded,
+        bos_rule=rule.bos,
     )
     sample = weights_sample(model)
-    _attach_card(model, ModelCard(provenance, bos_id, stops, chat, n_ctx, sample))
+    _attach_card(model, ModelCard(provenance, bos_id, stops, rule.chat, n_ctx, rule, sample))
     return model
 
 
@@ -161,14 +174,16 @@ def model_card(model: HookedModel) -> ModelCard:
     """The card of a model; made on the spot for one that ``load_model`` did not load.
 
     Such a model's weights may have been processed by TransformerLens, which changes the
-    residual stream: ``weight_basis`` is then "processed" and its directions are its own.
+    residual stream: ``weight_basis`` is then "processed" and its directions are its own. Its
+    texts become what its tokenizer makes of them as it is, whatever TransformerLens prepends.
     """
     card = getattr(model, CARD_ATTRIBUTE, None)
     if card is not None:
         return cast(ModelCard, card)
     cfg, tokenizer = model.cfg, model.tokenizer
     processed = str(getattr(cfg, "normalization_type", "")).endswith("Pre")
-    chat = bool(getattr(tokenizer, "chat_template", None))
+    bos_id = getattr(tokenizer, "bos_token_id", None)
+    rule = TokenRule() if tokenizer is None else token_rule(tokenizer)
     card = ModelCard(
         provenance=Provenance(
             model_name=str(getattr(cfg, "model_name", "custom")),
@@ -177,13 +192,15 @@ def model_card(model: HookedModel) -> ModelCard:
             backend="hooked" if type(model).__name__ == "HookedTransformer" else "bridge",
             transformer_lens=version("transformer-lens"),
             weight_basis="processed" if processed else "hub",
-            prompt_format="chat" if chat else "plain",
+            prompt_format=rule.prompt_format(bos_id),
             rounded_hash=weights_hash(cast(nn.Module, model), rounded=True),
+            bos_rule=rule.bos,
         ),
-        bos_id=getattr(tokenizer, "bos_token_id", None),
+        bos_id=bos_id,
         stop_ids=_stop_ids(model, tokenizer),
-        chat=chat,
+        chat=rule.chat,
         n_ctx=int(getattr(cfg, "n_ctx", 2048)),
+        rule=rule,
         sample=weights_sample(model),
     )
     _attach_card(model, card)

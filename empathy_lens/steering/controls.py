@@ -85,7 +85,8 @@ def measure_damage(
         raise InputError("expected at least one neutral text and one question")
 
     def losses(text: str) -> dict[int, Float[np.ndarray, "condition"]]:
-        ids = encode(model, text).ids
+        encoded = encode(model, text)
+        ids = encoded.ids[: encoded.end]
         if len(ids) < 2:
             raise InputError(f"expected a text of at least two tokens, got {text!r}")
         log_probs = continuation_log_probs(model, ids[:1], [ids[1:]], hooks, every=every)

@@ -98,7 +98,7 @@ def mean_log_probs(
     """Mean log-probability of each text after the prompt, in nats per token."""
     encoded = [encode(model, text, prompt) for text in texts]
     context = encoded[0].ids[: encoded[0].start]
-    log_probs = continuation_log_probs(model, context, [e.ids[e.start :] for e in encoded], hooks)
+    log_probs = continuation_log_probs(model, context, [e.completion for e in encoded], hooks)
     return {layer: np.nanmean(of_tokens, axis=2) for layer, of_tokens in log_probs.items()}
 
 

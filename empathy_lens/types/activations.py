@@ -45,6 +45,8 @@ class Provenance:
     for their values rounded to bfloat16, and is that of a bfloat16 copy too (empty in files older
     than it). ``precision`` names what was computed in where that is less than ``dtype``, else it is
     empty. ``trust_remote_code`` says that code which came with the model was allowed to run.
+    ``prompt_format`` says how texts became tokens (``chat, no bos``), and ``bos_rule`` who decided
+    on the BOS: ``tokenizer`` (its makers) or ``always`` (empty in files older than the choice).
     """
 
     model_name: str
@@ -59,6 +61,7 @@ class Provenance:
     precision: str = ""
     trust_remote_code: Annotated[bool, NEWER] = False
     rounded_hash: Annotated[str, NEWER] = ""
+    bos_rule: Annotated[str, NEWER] = ""
 
     def __repr__(self) -> str:
         return (
@@ -99,6 +102,11 @@ class Provenance:
             return False
         half = "float16" in (self.dtype, other.dtype)
         return rounded[0] == rounded[1] or (half and self.model_name == other.model_name)
+
+    def same_tokens(self, other: Provenance) -> bool:
+        """Whether both had texts become the same tokens, as far as both say so."""
+        said = [p.prompt_format.split(", ") for p in (self, other) if p.prompt_format]
+        return all(len(set(parts)) == 1 for parts in zip(*said, strict=False))
 
     def with_data(self, data_hash: str) -> Provenance:
         """The same provenance for activations or a direction made from the given data."""

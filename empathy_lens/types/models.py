@@ -29,6 +29,7 @@ class ModelConfig(Protocol):
     n_heads: int
     d_head: int
     window_size: int
+    default_prepend_bos: bool
 
 
 @runtime_checkable
@@ -55,9 +56,11 @@ class Tokenizer(Decoder, Protocol):
 
     bos_token: str | None
     bos_token_id: int | None
+    eos_token: str | None
     eos_token_id: int | None
     pad_token_id: int | None
     chat_template: str | dict[str, str] | None
+    init_kwargs: dict[str, object]
 
     def __call__(self, text: str | list[str], **options: object) -> TokenIds: ...
 

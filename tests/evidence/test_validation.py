@@ -1,5 +1,6 @@
 import dataclasses
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -214,6 +215,28 @@ def test_another_dtype_or_backend_of_one_model_is_accepted():
     check_same_model(
         fit_direction(activations, 0), dataclasses.replace(activations, provenance=same)
     )
+
+
+@pytest.mark.parametrize(
+    ("fitted", "used", "warned"),
+    [
+        ("chat, one bos", "chat, no bos", True),
+        ("chat, no bos, dated 2026-07-26", "chat, no bos, dated 2026-07-27", True),
+        ("plain, one bos", "plain, one bos", False),
+        ("chat", "chat, no bos", False),
+        ("", "chat, no bos", False),
+    ],
+)
+def test_a_direction_fitted_on_other_tokens_is_named(fitted, used, warned):
+    activations = planted_activations([3.0])
+    direction = fit_direction(activations, 0)
+    old = dataclasses.replace(PROVENANCE, prompt_format=fitted)
+    new = dataclasses.replace(PROVENANCE, prompt_format=used, bos_rule="tokenizer")
+    direction = dataclasses.replace(direction, provenance=old)
+    other = dataclasses.replace(activations, provenance=new)
+    message = f"'{fitted}'.* read as '{used}'"
+    with pytest.warns(UserWarning, match=message) if warned else nullcontext():
+        check_same_model(direction, other)
 
 
 def test_too_few_situations_to_test_on_are_refused():

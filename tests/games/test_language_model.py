@@ -45,8 +45,8 @@ def test_the_kept_stream_is_that_of_the_prompt_s_last_token(player, play):
     for index in (0, len(play.decisions) - 1):
         decision = play.decisions[index]
         seen = replay(play.episodes[decision.episode], decision.turn)
-        ids, n_history = prompt_tokens(player, seen, play.preambles[decision.episode])
-        assert decision.n_prompt_tokens == len(ids) > n_history
+        ids, n_kept = prompt_tokens(player, seen, play.preambles[decision.episode])
+        assert decision.n_prompt_tokens == len(ids) >= n_kept
         _, cache = player.run_with_cache(torch.tensor([ids]))
         for column, layer in enumerate(play.layers):
             wanted = cache[Site(layer).hook_name][0, -1].float()
