@@ -63,6 +63,7 @@ def main(
 ) -> None:
     """Play, predict, and write the results into the run's folder."""
     with clear_errors(FROM_LAST_STAGE):
+        from empathy_lens.cli.view import saved_directions
         from empathy_lens.console import progress_bars, say
         from empathy_lens.directions.store import load_directions, run_of_directions
         from empathy_lens.errors import InputError
@@ -120,6 +121,8 @@ def main(
             stages.write("on_policy.json", result)
             correlation = run / "eia_correlation.json"
             beside = read_json(correlation) if correlation.is_file() else {}
+            if not isinstance(beside, dict):
+                raise InputError(f"{correlation}: expected a JSON object, got another value")
             write_json(correlation, beside | {"on_policy": to_plain(result)})
             for game_id in list(GAMES)[:transcripts]:
                 episode, text = play.transcript(game_id)
@@ -127,7 +130,7 @@ def main(
                 view.save(run / "transcripts" / f"{game_id}-{episode.seed}.html")
             out: dict[str, object] = {"on_policy": to_plain(result)}
             if steer:
-                layer = read_json(run / "validation_auroc.json")["selected_layer"]
+                _, layer = saved_directions(run, None)
                 steered = [(g, seed + i) for i in range(steer_episodes) for g in GAMES]
                 controls = steered[: random_episodes * len(GAMES)]
                 outcomes = play_under_steering(

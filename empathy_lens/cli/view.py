@@ -8,8 +8,9 @@ from pathlib import Path
 from ..directions.store import load_directions
 from ..engine.token_projections import TokenProjections
 from ..errors import InputError
-from ..files import read_json
+from ..evidence.validation import ValidationResult
 from ..models.embedded import EMBEDDED_MODELS
+from ..results import read_result
 from ..types import Direction, Provenance
 
 
@@ -54,8 +55,7 @@ def saved_directions(path: Path, layer: int | None) -> tuple[dict[int, Direction
     if layer is None:
         validation = file.parent / "validation_auroc.json"
         if validation.is_file():
-            stored = read_json(validation)
-            layer = stored.get("selected_layer") if isinstance(stored, dict) else None
+            layer = read_result(validation, ValidationResult).selected_layer
         elif len(directions) == 1:
             layer = next(iter(directions))
     held = ", ".join(map(str, directions))

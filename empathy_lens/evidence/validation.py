@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from .. import stats
 from ..directions import Estimator, check_same_model, fit_direction
-from ..errors import DegenerateDataError
+from ..errors import DegenerateDataError, InputError
 from ..types import Activations, Direction, Estimate
 
 
@@ -64,6 +64,13 @@ class ValidationResult:
     estimator: str
     layers: Mapping[int, LayerResult]
     projections: tuple[HeldOutProjection, ...]
+
+    def __post_init__(self) -> None:
+        if self.selected_layer not in self.layers:
+            raise InputError(
+                f"selected_layer: expected one of the layers {list(self.layers)}, got "
+                f"{self.selected_layer}"
+            )
 
     def __repr__(self) -> str:
         chosen = f"layer {self.selected_layer} of {len(self.layers)}"

@@ -58,6 +58,7 @@ def load_tokenizer(source: ModelSource) -> Tokenizer:
 
     with _clear_faults(source), _quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(source.path, **source.auto_options)
+        tokenizer("")  # Some damage shows only where a text is read.
     if source.trust_remote_code:
         # Said aloud too: TransformerLens may read the tokenizer again.
         tokenizer.init_kwargs["trust_remote_code"] = True
@@ -75,13 +76,13 @@ def parameters_only(config: HubConfig, *, trust_remote_code: bool = False) -> Hu
     try:
         with _quiet_transformers(), torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+    except Exception as error:  # A damaged configuration makes transformers raise anything.
         if ASKS_FOR_TRUST in str(error):
             maps = {"config.json": getattr(config, "auto_map", None)}
             raise ModelError(_own_code(config.name_or_path, maps)) from None
         raise ModelError(
             f"no causal language model can be made from this configuration: {_first_line(error)}"
-        ) from None
+        ) from error
 
 
 def load_hub_model(source: ModelSource, dtype: torch.dtype, device: torch.device) -> HubModel:
@@ -171,7 +172,6 @@ def _check_loading(source: ModelSource, loading: LoadingInfo) -> None:
 def _clear_faults(source: ModelSource) -> Iterator[None]:
     """Turns what transformers and the hub raise into one ModelError with the remedy."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-    from safetensors import SafetensorError
 
     try:
         yield
@@ -188,14 +188,14 @@ def _clear_faults(source: ModelSource) -> Iterator[None]:
             "'embedded:smollm2', a hub id such as google/gemma-2-9b-it, or a folder"
             f"{did_you_mean(source.path, NAMES)}"
         ) from None
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except Exception as error:  # Damaged files make transformers and tokenizers raise anything.
         if ASKS_FOR_TRUST in str(error):
             raise ModelError(_own_code(source.path, _auto_maps(source))) from None
         raise ModelError(
             f"model {source.path!r} could not be loaded: {_first_line(error)} (expected "
             "'embedded', 'embedded:smollm2', a hub id that can be reached from here, or a model "
             f"folder){did_you_mean(source.path, NAMES)}"
-        ) from None
+        ) from error
 
 
 def _auto_maps(source: ModelSource) -> dict[str, object]:

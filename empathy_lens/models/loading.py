@@ -24,6 +24,8 @@ from .token_rule import BosRule, TokenRule, kept_as_made, token_rule
 Backend = Literal["auto", "hooked", "bridge"]
 CARD_ATTRIBUTE = "empathy_lens_card"
 HASHED_VALUES = 64
+# What TransformerLens raises for an architecture or a configuration that it cannot take.
+UNSUITED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _with_hooks(
     if backend != "bridge" and HOOKED_AVAILABLE:
         try:
             return "hooked", hooked_transformer(source, hub_model, tokenizer, dtype, n_ctx)
-        except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        except UNSUITED as error:
             if backend == "hooked":
                 raise ModelError(
                     f"HookedTransformer does not take {source.hub_id} ({error}); "
@@ -160,7 +162,7 @@ def _with_hooks(
                 device=hub_model.device,
                 trust_remote_code=source.trust_remote_code,
             )
-    except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
+    except UNSUITED as error:
         raise ModelError(f"TransformerLens cannot bridge {source.hub_id}: {error}") from error
     return "bridge", bridge.eval().requires_grad_(False)
 

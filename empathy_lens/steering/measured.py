@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -125,7 +126,7 @@ class StoredArray:
     values: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if min(self.shape, default=0) < 0 or int(np.prod(self.shape)) != len(self.values):
+        if min(self.shape, default=0) < 0 or math.prod(self.shape) != len(self.values):
             raise ValueError(f"{len(self.values)} numbers do not fill the shape {self.shape}")
 
     @classmethod
@@ -162,6 +163,48 @@ class StoredSweep:
     correct: Mapping[int, tuple[tuple[bool, ...], ...]]
     texts: tuple[SteeredText, ...]
     method: str = method_name(add_direction)
+
+    def __post_init__(self) -> None:
+        layers, alphas = len(self.layers), len(self.alphas)
+        shapes = {"log_odds": (self.log_odds.shape, (layers, alphas, *self.instruction.shape))}
+        for layer, c in self.controls.items():
+            for kind, array in (("random", c.random), ("shuffled", c.shuffled)):
+                wanted = (*array.shape[:1], len(self.pushes), len(self.reporting))
+                shapes[f"controls.{layer}.{kind}"] = (array.shape, wanted)
+        texts = next(iter(self.losses.values())).shape[1:] if self.losses else ()
+        for layer, losses in self.losses.items():
+            shapes[f"losses.{layer}"] = (losses.shape, (alphas, *texts))
+        for name, (came, wanted) in shapes.items():
+            if came != wanted:
+                raise InputError(f"{name}: expected the shape {wanted}, got {came}")
+        for layer, rows in self.correct.items():
+            if len(rows) != alphas or len(set(map(len, rows))) > 1:
+                raise InputError(f"correct.{layer}: expected {alphas} rows of one length")
+        n_prompts = math.prod(self.instruction.shape)
+        told_apart: dict[str, Sequence[float]] = {
+            "layers": self.layers,
+            "alphas": self.alphas,
+            "pushes": self.pushes,
+            "choosing and reporting": (*self.choosing, *self.reporting),
+        }
+        for name, values in told_apart.items():
+            if len(set(values)) < len(values):
+                raise InputError(f"{name}: expected each value once, got {list(values)}")
+        among: tuple[tuple[str, Iterable[float], Container[float]], ...] = (
+            ("alphas (0 must be one)", (0.0,), self.alphas),
+            ("pushes", self.pushes, self.alphas),
+            ("choosing", self.choosing, range(n_prompts)),
+            ("reporting", self.reporting, range(n_prompts)),
+            ("controls", self.controls, self.layers),
+            ("losses", self.layers, self.losses),
+            ("correct", self.layers, self.correct),
+            ("texts: layer", [t.setting[0] for t in self.texts], self.layers),
+            ("texts: alpha", [t.setting[1] for t in self.texts], self.alphas),
+            ("texts: prompt_index", [t.prompt_index for t in self.texts], range(n_prompts)),
+        )
+        for name, some, known in among:
+            if strangers := [value for value in some if value not in known]:
+                raise InputError(f"{name}: expected only what the sweep has, got {strangers[:3]}")
 
 
 def save_sweep(path: Path, sweep: SteeringSweep) -> None:
@@ -209,6 +252,14 @@ def load_sweep(
         raise InputError(
             f"{path}: measured with the method {stored.method}, not with {method_name(method)}; "
             "give the method that it was measured with, or run it again"
+        )
+    wrong = stored.instruction.shape != (len(prompts),) or any(
+        text.completion.prompt != prompts[text.prompt_index].prompt for text in stored.texts
+    )
+    if wrong:
+        raise InputError(
+            f"{path}: not a sweep of these {len(prompts)} prompts; give those that it was measured "
+            "on, or run it again"
         )
     return SteeringSweep(
         directions={layer: directions[layer] for layer in stored.layers},

@@ -267,4 +267,11 @@ class Study:
         return read_result(self.path("validation_auroc.json"), ValidationResult).selected_layer
 
     def direction(self) -> Direction:
-        return load_directions(self.path("directions.safetensors"))[self.selected_layer]
+        path, layer = self.path("directions.safetensors"), self.selected_layer
+        directions = load_directions(path)
+        if layer not in directions:
+            raise InputError(
+                f"{path} holds layers {list(directions)}, not layer {layer}, which "
+                "validation_auroc.json chose; run the study again without --resume"
+            )
+        return directions[layer]

@@ -10,7 +10,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -117,7 +117,8 @@ class Run:
         """Runs ``work``, which must write ``outputs`` (names relative to the folder)."""
         key = input_hash(inputs)
         record_path = self.folder / RECORDS / f"{name}.json"
-        if self.resume and (done := self._finished(record_path, key)) is not None:
+        outputs = list(outputs)
+        if self.resume and (done := self._finished(record_path, name, key, outputs)) is not None:
             self.announce(f"{name}: already done")
             self.records.append(done)
             return
@@ -135,16 +136,21 @@ class Run:
         write_result(record_path, record)
         self.records.append(record)
 
-    def _finished(self, record_path: Path, key: str) -> StageRecord | None:
+    def _finished(
+        self, record_path: Path, name: str, key: str, outputs: Sequence[str]
+    ) -> StageRecord | None:
         try:
             record = replace(read_result(record_path, StageRecord), skipped=True)
         except InputError:
+            return None
+        # A record of other files, or of none, would have the stage skipped unchecked.
+        if (record.name, record.key, sorted(record.files)) != (name, key, sorted(outputs)):
             return None
         intact = all(
             (self.folder / file).is_file() and sha256_file(self.folder / file) == sha256
             for file, sha256 in record.files.items()
         )
-        return record if record.key == key and intact else None
+        return record if intact else None
 
 
 def _begun(path: Path) -> Begun | None:
