@@ -108,6 +108,11 @@ def main(
             pairs_train, pairs_test = generated_pairs(
                 shipped, generation_config, generation_out, n_generated, max_cost, seed
             )
+        elif generation_config is not None or max_cost is not None:
+            raise InputError(
+                "--generation-config and --max-cost are about --generate: give that, or leave "
+                "them out"
+            )
         options = StudyOptions(
             files=shipped.of_pairs(pairs_train, pairs_test),
             model=model,

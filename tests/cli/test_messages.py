@@ -24,6 +24,10 @@ ABSENT = next(kind for kind, there in available_devices().items() if not there)
         (["view", ".", ""], "expected a text, the argument is empty"),
         (["fetch", "smolm2"], "did you mean 'smollm2'?"),
         (["study", "--out", "file"], "a file is in the way"),
+        (
+            ["study", "--resume", "--out", "new", "--model", "./none"],
+            "nothing to resume in new: this run begins",
+        ),
     ],
 )
 def test_wrong_input_is_answered_with_the_way_out(arguments, message, tmp_path, monkeypatch):
