@@ -12,6 +12,7 @@ import torch
 
 from empathy_lens.activations import extract_activations
 from empathy_lens.directions import fit_direction
+from empathy_lens.engine.continuations import read_continuations
 from empathy_lens.engine.key_values import read_last
 from empathy_lens.engine.logits import last_logits, new_cache
 from empathy_lens.engine.token_projections import token_projections
@@ -177,6 +178,22 @@ def test_log_odds_steer_the_positions_of_the_prompt_and_its_actions(
         steps = whole[len(rows[0]) - 1 : -1].log_softmax(-1)
         means.append(steps.gather(1, torch.tensor(ids)[:, None]).mean().item())
     assert found == pytest.approx(means[0] - means[1], abs=1e-3)
+
+
+def test_actions_that_are_read_as_a_tree_are_steered_at_their_own_positions(tiny_llama):
+    """Continuations of one length follow each other in one sequence, two steps into the text."""
+    direction = fit_direction(extract_activations(tiny_llama, PAIRS), layer=1)
+    prompt = encode_prompt(tiny_llama, "A man.")
+    phrases = [(40, 41, 42, 43), (40, 44, 45), (50, 51, 52)]
+    for named in ACTS:
+        hook = add_direction(direction, ALPHA, positions=POSITIONS[named])
+        with steered(tiny_llama, [hook], n_prompt=len(prompt)):
+            (found,) = read_continuations(tiny_llama, [prompt], [phrases]).log_probs
+        for phrase, log_probs in zip(phrases, found, strict=True):
+            whole = full_logits(tiny_llama, (*prompt, *phrase), direction, named, len(prompt))
+            steps = whole[len(prompt) - 1 : -1].log_softmax(-1)
+            expected = steps.gather(1, torch.tensor(phrase)[:, None])[:, 0]
+            torch.testing.assert_close(log_probs, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_mask_is_one_of_columns_and_must_cover_the_text(tiny_gemma2, direction, rows):
