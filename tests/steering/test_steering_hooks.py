@@ -106,6 +106,10 @@ def test_each_row_can_have_a_hook_of_its_own():
     after = by_row(hooks, repeats=2)[1](before)
     assert torch.equal(after[:2], hooks[0][1](before[:2]))
     assert torch.equal(after[2:], hooks[1][1](before[2:]))
+    last = [add_direction(DIRECTION, a, positions="last_prompt_token") for a in (1.0, 2.0)]
+    point = PlacedHook(DIRECTION.site.hook_name, TokenPlaces(4, 0, 5, n_prompt=(1, 2, 3, 4)))
+    moved = (by_row(last, repeats=2)[1](before, point) - before)[..., 3]
+    torch.testing.assert_close(moved[:, :4], torch.tensor([2.0, 2.0, 4.0, 4.0]).diag())
     with pytest.raises(InputError, match="2 hooks"):
         by_row(hooks)[1](before)
     with pytest.raises(InputError, match="one site"):
