@@ -112,7 +112,8 @@ def test_a_full_run_gives_one_sealed_page_below_the_limit(full: str) -> None:
 
 
 def test_a_report_names_what_another_run_wrote_and_by_which(tmp_path: Path) -> None:
-    run = synthetic_run("word")
+    whole = synthetic_run()
+    run = {name: whole[name] for name in ("config", "cosines", "on_policy", "steered_play")}
     write_run(tmp_path, run)
     ours, theirs = (
         RunIdentity(name * 12, f"2026-01-0{i}T00:00:00Z", "0.2.0", None)
