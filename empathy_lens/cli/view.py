@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import ConfigDict
 
 from ..directions.store import load_directions
 from ..engine.token_projections import TokenProjections
 from ..errors import InputError
-from ..evidence.validation import ValidationResult
 from ..models.embedded import EMBEDDED_MODELS
 from ..results import read_result
 from ..types import Direction, Provenance
+
+
+@dataclass(frozen=True)
+class ChosenLayer:
+    """What is read of ``validation_auroc.json`` here; the rest is passed by."""
+
+    __pydantic_config__ = ConfigDict(extra="ignore")
+
+    selected_layer: int
 
 
 def given_text(text: str | None, file: Path | None) -> str:
@@ -55,7 +66,7 @@ def saved_directions(path: Path, layer: int | None) -> tuple[dict[int, Direction
     if layer is None:
         validation = file.parent / "validation_auroc.json"
         if validation.is_file():
-            layer = read_result(validation, ValidationResult).selected_layer
+            layer = read_result(validation, ChosenLayer).selected_layer
         elif len(directions) == 1:
             layer = next(iter(directions))
     held = ", ".join(map(str, directions))

@@ -64,9 +64,15 @@ def load_rubric_completions(
     )
 
 
-def load_steering_prompts(path: str | Path) -> tuple[SteeringPrompt, ...]:
-    """Situations with actions of both kinds, from a JSON list. Raises InputError for a bad one."""
-    path = Path(path)
+def load_steering_prompts(
+    path: str | Path, *, scenario_ids: Iterable[str] | None = None
+) -> tuple[SteeringPrompt, ...]:
+    """Situations with actions of both kinds, from a JSON list.
+
+    Raises InputError for a bad one, and for a scenario that is not among ``scenario_ids`` where
+    they are given.
+    """
+    path, known = Path(path), None if scenario_ids is None else tuple(scenario_ids)
     prompts = []
     for number, entry in enumerate(load_json_list(path, "steering prompts")):
         try:
@@ -74,7 +80,7 @@ def load_steering_prompts(path: str | Path) -> tuple[SteeringPrompt, ...]:
                 raise InputError(f"expected a JSON object, got {type(entry).__name__}")
             positive, negative = next((n for n in ACTIONS if set(n) & set(entry)), ACTIONS[0])
             prompt = SteeringPrompt(
-                text_of(entry, "scenario_id"),
+                scenario_id_of(entry, known),
                 text_of(entry, "prompt"),
                 _actions(entry, positive),
                 _actions(entry, negative),

@@ -185,7 +185,8 @@ class StoredSweep:
             "layers": self.layers,
             "alphas": self.alphas,
             "pushes": self.pushes,
-            "choosing and reporting": (*self.choosing, *self.reporting),
+            "choosing": self.choosing,
+            "reporting": self.reporting,
         }
         for name, values in told_apart.items():
             if len(set(values)) < len(values):

@@ -202,7 +202,9 @@ class Study:
             load_rubric_completions(files.rubric, scenario_ids=known) if files.rubric else ()
         )
         self.steering_prompts = (
-            load_steering_prompts(files.steering_prompts) if files.steering_prompts else ()
+            load_steering_prompts(files.steering_prompts, scenario_ids=known)
+            if files.steering_prompts
+            else ()
         )
         self.neutral_texts = load_neutral_texts(files.neutral_texts)
         self.questions = load_plain_questions(files.plain_questions)

@@ -30,6 +30,10 @@ class Site:
     layer: int
     name: str = "resid_post"
 
+    def __post_init__(self) -> None:
+        if self.layer < 0:
+            raise InputError(f"layer: expected 0 or more, got {self.layer}")
+
     @property
     def hook_name(self) -> str:
         return f"blocks.{self.layer}.hook_{self.name}"

@@ -258,6 +258,13 @@ def test_there_are_forty_neutral_texts_on_forty_topics():
 # The steering prompts
 
 
+def test_steering_prompts_of_an_unknown_scenario_are_refused_by_name():
+    path, known = DATA / "eia_scenarios" / "steering_prompts.json", ["the_maze", "the_listener"]
+    named = r"steering_prompts\.json: steering prompt 0: expected scenario_id .* 'food_delivery'"
+    with pytest.raises(InputError, match=named):
+        load_steering_prompts(path, scenario_ids=known)
+
+
 def test_every_scenario_has_three_steering_prompts_with_two_actions_of_each_kind():
     prompts = steering_prompts()
     assert count_by(prompts, "scenario_id") == dict.fromkeys(sorted(SCENARIOS), 3)

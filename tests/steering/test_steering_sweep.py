@@ -16,7 +16,7 @@ from empathy_lens import steering
 from empathy_lens.activations import extract_activations
 from empathy_lens.data import load_steering_prompts
 from empathy_lens.errors import InputError
-from empathy_lens.files import write_json
+from empathy_lens.files import read_json, write_json
 from empathy_lens.models import load_model, model_card
 from empathy_lens.results import read_result, write_result
 from empathy_lens.steering import (
@@ -246,6 +246,18 @@ def test_a_sweep_comes_back_from_its_file_as_it_was(swept, tmp_path):
     assert back.texts == swept.texts
     with pytest.raises(InputError, match="not a sweep of these layers"):
         load_sweep(tmp_path / "sweep.json", {0: swept.directions[0]}, PROMPTS)
+    stored = read_json(tmp_path / "sweep.json")
+    for change, named in (
+        ({"alphas": [float(a) for a in range(len(stored["alphas"]) - 1)]}, "log_odds: expected"),
+        ({"choosing": [99]}, "choosing: expected only"),
+        ({"instruction": {"shape": [0], "values": []}}, "log_odds: expected the shape"),
+        ({"pushes": [0.125, 0.25]}, "pushes: expected only|controls.*: expected the shape"),
+    ):
+        write_json(tmp_path / "other.json", stored | change)
+        with pytest.raises(InputError, match=rf"other\.json: .*({named})"):
+            load_sweep(tmp_path / "other.json", swept.directions, PROMPTS)
+    with pytest.raises(InputError, match="not a sweep of these 1 prompts"):
+        load_sweep(tmp_path / "sweep.json", swept.directions, PROMPTS[:1])
     write_json(tmp_path / "other.json", {"layers": [1]})
     with pytest.raises(InputError, match="not a sweep"):
         load_sweep(tmp_path / "other.json", swept.directions, PROMPTS)

@@ -9,6 +9,7 @@ import pytest
 
 import empathy_lens
 from empathy_lens.errors import InputError
+from empathy_lens.files import read_json, write_json, write_text
 from empathy_lens.study.identity import code_commit, new_identity
 from empathy_lens.study.runs import Run
 
@@ -54,6 +55,22 @@ def test_the_commit_is_that_of_the_checkout_and_says_where_its_code_was_changed(
     code.write_text("2")
     code_commit.cache_clear()
     assert code_commit(tmp_path) == f"{commit}-dirty"
+
+
+@pytest.mark.parametrize(
+    "change", [{"files": {}}, {"files": {"../out.txt": "0"}}, {"name": "other"}, {"seconds": "1"}]
+)
+def test_a_stage_whose_record_is_damaged_is_run_again(tmp_path, change):
+    def stage():
+        with Run(tmp_path, resume=True) as run:
+            run.stage("work", [1], ["out.txt"], lambda: write_text(tmp_path / "out.txt", "done"))
+
+    stage()
+    record = tmp_path / ".stages" / "work.json"
+    write_json(record, read_json(record) | change)
+    (tmp_path / "out.txt").unlink()
+    stage()
+    assert (tmp_path / "out.txt").read_text() == "done"
 
 
 def test_newer_code_goes_on_with_a_run_under_its_own_name(tmp_path):
