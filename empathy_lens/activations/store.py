@@ -100,15 +100,16 @@ def open_store(folder: str | Path) -> ActivationStore:
     """
     folder = Path(folder)
     index = read_index(folder)
-    missing = [shard.file for shard in index.shards if not (folder / shard.file).is_file()]
-    if missing:
+    listed = [shard.file for shard in index.shards]
+    ours = [shard_file(number) for number in range(len(listed))]
+    missing = [name for name in ours if not (folder / name).is_file()]
+    if listed == ours and missing:
         raise InputError(
             f"{folder}: the store lacks {', '.join(missing[:3])} which its index lists; run the "
             "extraction again with the same texts to make it anew"
         )
-    listed = [shard.file for shard in index.shards]
     held = sorted(path.name for path in folder.glob("shard-*.safetensors"))
-    if listed != [shard_file(i) for i in range(len(listed))] or (index.complete and listed != held):
+    if listed != ours or (index.complete and listed != held):
         raise InputError(
             f"{folder / INDEX} is damaged: it lists {_some(listed)} where the folder holds "
             f"{_some(held)}; {REMEDY}"
@@ -142,7 +143,8 @@ def shard_file(number: int) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    return f"{len(names)} shards" + (f" ({names[0]} to {names[-1]})" if names else "")
+    ends = f" ({names[0][:40]} to {names[-1][:40]})" if names else ""
+    return f"{len(names)} shards{ends}"
 
 
 def _check_shard(path: Path, shard: Shard, made_with: MadeWith) -> None:

@@ -220,6 +220,8 @@ def _fault(folder: Path, spec: EmbeddedModel) -> str | None:
         return "it was made from another file or by another version"
     for file_name, sha256 in manifest.files.items():
         path = folder / file_name
+        if Path(file_name).name != file_name or len(file_name) > 200:
+            return "its manifest names files that cannot be its own"
         if not path.is_file():
             return f"{file_name} is missing"
         if sha256_file(path) != sha256:
