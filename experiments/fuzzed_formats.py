@@ -106,7 +106,9 @@ TENSORS = Language(_parse_header, _spell_header)
 def agrees(read: Any, written: Any, *, lenient: bool) -> bool:
     """Whether what was read is what stands in the file; a name may be missing from the file."""
     if isinstance(read, Mapping) and isinstance(written, dict):
-        strangers = written.keys() - {str(key) for key in read}
+        # A field that is null may be left out of what is written back.
+        given = {key for key, value in written.items() if value is not None}
+        strangers = given - {str(key) for key in read}
         values = {str(key): value for key, value in read.items()}
         return (lenient or not strangers) and all(
             agrees(values[key], value, lenient=lenient)

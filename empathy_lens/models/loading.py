@@ -239,7 +239,10 @@ def _stop_ids(model: object, tokenizer: object) -> frozenset[int]:
     configured = getattr(settings, "eos_token_id", None)
     listed = configured if isinstance(configured, list) else [configured]
     ids = (*listed, getattr(tokenizer, "eos_token_id", None))
-    return frozenset(int(i) for i in ids if i is not None)
+    known = [i for i in ids if i is not None]
+    if wrong := [i for i in known if type(i) is not int]:
+        raise ModelError(f"eos_token_id: expected token numbers, got {wrong[:3]!r}")
+    return frozenset(known)
 
 
 def weights_hash(module: nn.Module, *, rounded: bool = False) -> str:
