@@ -241,7 +241,11 @@ def _stop_ids(model: object, tokenizer: object) -> frozenset[int]:
     ids = (*listed, getattr(tokenizer, "eos_token_id", None))
     known = [i for i in ids if i is not None]
     if wrong := [i for i in known if type(i) is not int]:
-        raise ModelError(f"eos_token_id: expected token numbers, got {wrong[:3]!r}")
+        name = getattr(model, "name_or_path", "")
+        raise ModelError(
+            f"model {name!r}: generation_config.json or config.json: eos_token_id: expected token "
+            f"numbers, got {wrong[:3]!r}"
+        )
     return frozenset(known)
 
 
