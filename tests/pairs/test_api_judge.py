@@ -189,7 +189,10 @@ def test_the_script_judges_rubric_and_steered_texts_and_needs_no_key_to_price(tm
         assert json.loads(dry.stdout)["calls"] == 91, dry.stderr
         done = subprocess.run([*args, "--json"], capture_output=True, text=True, env=no_keys | keys)
     report = json.loads(done.stdout)
-    assert report == json.loads((tmp_path / "out" / "judge_scores.json").read_text())
+    written = json.loads((tmp_path / "out" / "judge_scores.json").read_text())
+    assert written.pop("schema") == 1
+    assert written.pop("run")["version"]
+    assert report == written
     stored = read_result(tmp_path / "out" / "judge_scores.json", JudgeReport)
     assert to_plain(stored) == report
     assert stored.agreement.exact.value == 1.0

@@ -415,7 +415,7 @@ def test_an_embedding_that_is_unknown_or_not_installed_ends_before_any_work(tmp_
     done = run_script("--embedding", "minilm", "--out", tmp_path)
     assert done.exit_code == 2
     assert "pip install -e '.[embedding]'" in done.stderr
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_study_of_another_concept_speaks_of_that_concept_alone(

@@ -43,7 +43,7 @@ def synthetic_run(
     scenarios = [t(s) + (f" #{i}" if text is not None else "") for i, s in enumerate(SCENARIOS)]
     provenance = {"model_name": t("google/gemma-3-270m"), "weights_hash": "9f" * 32}
     provenance |= {"dtype": "float32", "backend": "hooked", "transformer_lens": "3.9.0"}
-    on_policy = _on_policy(t, scenarios)
+    on_policy = _on_policy(t)
     run = {
         "config": {
             "command": t("python experiments/run_full_pipeline.py --model embedded --seed 0"),
@@ -182,7 +182,7 @@ def _eia(t: Any, scenarios: list[str]) -> dict[str, Any]:
     }
 
 
-def _on_policy(t: Any, scenarios: list[str]) -> dict[str, Any]:
+def _on_policy(t: Any) -> dict[str, Any]:
     def association(auroc: float, leaning: float | None, n: int) -> dict[str, Any]:
         return {
             "auroc": estimate(auroc),
@@ -214,7 +214,8 @@ def _on_policy(t: Any, scenarios: list[str]) -> dict[str, Any]:
         "partial": estimate(0.22),
         "first_choice": association(0.61, None, 100),
         "every_choice": association(0.58, 0.27, 512),
-        "per_scenario": {s: part(0.2 + 0.1 * i if i else None) for i, s in enumerate(scenarios)},
+        # Games are known by name: a file that names another is refused.
+        "per_scenario": {s: part(0.2 + 0.1 * i if i else None) for i, s in enumerate(SCENARIOS)},
         "per_disposition": {
             t(name) + str(i): part(0.1) for i, name in enumerate(("kind", "ruthless"))
         },
@@ -225,7 +226,7 @@ def _on_policy(t: Any, scenarios: list[str]) -> dict[str, Any]:
             "episodes": 100,
             "decisions": 512,
             "flagged": 0,
-            "per_scenario": dict.fromkeys(scenarios, scored),
+            "per_scenario": dict.fromkeys(SCENARIOS, scored),
             "per_disposition": {},
         },
     }
