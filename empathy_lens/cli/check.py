@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,20 @@ from ..console import shown
 from ..data import Overlap, find_overlaps, find_repeats, load_pairs
 from ..errors import DegenerateDataError
 from ..evidence.giveaways import giveaways
-from ..types import Estimate
+from ..types import ContrastivePair, Estimate
 
 SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Found(Overlap):
+    """What two pairs share, and the lines that they stand on: ``train_pairs.jsonl:71``."""
+
+    first_at: str = ""
+    second_at: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.first_at} and {self.second_at}: {super().__str__()}"
 
 
 @dataclass(frozen=True)
@@ -24,8 +35,8 @@ class Checked:
 
     n_pairs: tuple[int, ...]
     n_situations: tuple[int, ...]
-    repeats: tuple[Overlap, ...]
-    overlaps: tuple[Overlap, ...]
+    repeats: tuple[Found, ...]
+    overlaps: tuple[Found, ...]
     giveaways: Mapping[str, Estimate | None]
     not_computed: str = ""
 
@@ -36,7 +47,9 @@ class Checked:
 
 def check_files(train: Path, test: Path | None) -> Checked:
     """Reads one file of pairs, or train and test. Raises InputError for files that hold none."""
-    files = [load_pairs(path) for path in (train, test) if path is not None]
+    paths = [path for path in (train, test) if path is not None]
+    files = [load_pairs(path) for path in paths]
+    places = [_places(path, pairs) for path, pairs in zip(paths, files, strict=True)]
     figures, why = {}, ""
     try:
         figures = giveaways(*files)
@@ -45,10 +58,29 @@ def check_files(train: Path, test: Path | None) -> Checked:
     return Checked(
         n_pairs=tuple(map(len, files)),
         n_situations=tuple(len({p.group for p in pairs}) for pairs in files),
-        repeats=tuple(repeat for pairs in files for repeat in find_repeats(pairs)),
-        overlaps=find_overlaps(*files) if len(files) == 2 else (),
+        repeats=tuple(
+            found
+            for pairs, at in zip(files, places, strict=True)
+            for found in _located(find_repeats(pairs), at, at)
+        ),
+        overlaps=_located(find_overlaps(*files), *places) if len(files) == 2 else (),
         giveaways=figures,
         not_computed=why,
+    )
+
+
+def _places(path: Path, pairs: Sequence[ContrastivePair]) -> dict[str, str]:
+    """File and line of each pair by its id: pairs stand in the file's order, one a line."""
+    lines = enumerate(path.read_bytes().split(b"\n"), start=1)
+    numbers = (number for number, line in lines if line.strip())
+    return {p.pair_id: f"{path}:{n}" for p, n in zip(pairs, numbers, strict=True)}
+
+
+def _located(
+    overlaps: Sequence[Overlap], first: Mapping[str, str], second: Mapping[str, str]
+) -> tuple[Found, ...]:
+    return tuple(
+        Found(**vars(o), first_at=first[o.first], second_at=second[o.second]) for o in overlaps
     )
 
 

@@ -196,6 +196,8 @@ def test_check_finds_nothing_in_the_shipped_files_and_names_a_planted_leak(tmp_p
     assert done.exit_code == 1
     for kind in ("pair_id", "situation", "prompt", "text"):
         assert f"{leaked.pair_id} and {leaked.pair_id} have the same {kind}" in done.output
+    lines = f"{tmp_path / 'train.jsonl'}:{len(planted)} and {files.pairs_test}:8: "
+    assert done.output.count(lines) == 4
 
 
 def test_a_study_on_leaked_pairs_is_refused_before_a_model_is_loaded(tmp_path):
