@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results" / "embedded"
 RAW = {"@raw0": "NaN", "@raw1": "1e400", "@raw2": "9" * 5000, "@raw3": "[" * 5000 + "]" * 5000,
        "@raw4": '"\\ud800"', "@raw5": "-Infinity", "@raw6": '"' + "x" * 200_000 + '"',
        "@raw7": "9" * 400}  # fmt: skip
