@@ -65,7 +65,7 @@ def main(
     with clear_errors(FROM_LAST_STAGE):
         from empathy_lens.cli.view import saved_directions
         from empathy_lens.console import progress_bars, say
-        from empathy_lens.directions.store import load_directions, run_of_directions
+        from empathy_lens.directions.store import load_directions, run_of
         from empathy_lens.errors import InputError
         from empathy_lens.files import read_json, sha256_file, write_json
         from empathy_lens.games import (
@@ -95,7 +95,7 @@ def main(
             file = run / "directions.safetensors"
             directions = load_directions(file)
             # Play belongs to the run whose directions it reads, where their file names it.
-            if (identity := run_of_directions(file)) is not None:
+            if (identity := run_of(file)) is not None:
                 stages.join(identity)
             else:
                 stages.begin([*asked, n_random, random_episodes, sha256_file(file)])

@@ -136,7 +136,7 @@ def sweep(args: SimpleNamespace) -> list[str]:
                 ),
                 progress=console.progress(f"layer {layer}"),
             )
-            save_sweep(run.folder / f"layer_{layer}.json", measured)
+            save_sweep(run.folder / f"layer_{layer}.json", measured, run.identity)
 
         def control(layer: int) -> None:
             measured = add_controls(
@@ -148,7 +148,7 @@ def sweep(args: SimpleNamespace) -> list[str]:
                 n_shuffled=args.n_shuffled,
                 progress=console.progress(f"controls {layer}"),
             )
-            save_sweep(run.folder / f"controls_{layer}.json", measured)
+            save_sweep(run.folder / f"controls_{layer}.json", measured, run.identity)
 
         for layer in directions:
             run.stage(

@@ -1,7 +1,7 @@
 """Saving and loading directions and activations, with where they came from. Never pickle.
 
 What describes tensors carries a checksum of both (``sha256``), so that a file in which anything has
-changed is refused. Files older than it are read as they are.
+changed is refused. Files older than it are read as they are. What a run made names it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from ..data import EMPATHY
 from ..errors import InputError
 from ..files import atomic_path, file_stem, parse_json
-from ..results import RunIdentity, from_plain, stamped, take_stamp, to_plain
+from ..results import RunIdentity, Stamp, from_plain, stamped, take_stamp, to_plain
 from ..types import Activations, Concept, Direction, Pooling, Provenance, Site
 
 SEAL = "sha256"
@@ -70,7 +70,7 @@ def save_directions(
         )
         for layer, d in directions.items()
     }
-    save_tensors(path, tensors, {"directions": stamped(described, run)})
+    save_tensors(path, tensors, {"directions": described}, run)
 
 
 def load_directions(path: str | Path) -> dict[int, Direction]:
@@ -80,8 +80,6 @@ def load_directions(path: str | Path) -> dict[int, Direction]:
     """
     tensors, metadata = load_tensors(path, "directions")
     described = metadata["directions"]
-    if isinstance(described, dict):
-        take_stamp(described, str(path))
     if not isinstance(described, dict) or described.keys() != tensors.keys():
         raise InputError(f"{path}: expected one tensor a direction, got {sorted(tensors)}")
     directions = {}
@@ -103,10 +101,9 @@ def load_directions(path: str | Path) -> dict[int, Direction]:
     return directions
 
 
-def run_of_directions(path: str | Path) -> RunIdentity | None:
-    """The run that made a file of directions, None where the file does not say."""
-    described = load_tensors(path, "directions")[1]["directions"]
-    return take_stamp(described, str(path)).run if isinstance(described, dict) else None
+def run_of(path: str | Path) -> RunIdentity | None:
+    """The run that made a file of tensors, None where the file does not say."""
+    return _read_tensors(Path(path))[2].run
 
 
 def save_vectors(folder: str | Path, directions: Mapping[int, Direction]) -> list[Path]:
@@ -120,8 +117,13 @@ def save_vectors(folder: str | Path, directions: Mapping[int, Direction]) -> lis
     return paths
 
 
-def save_activations(path: str | Path, activations: Activations) -> None:
-    """Writes activations as safetensors, with labels, ids and provenance in its metadata."""
+def save_activations(
+    path: str | Path, activations: Activations, run: RunIdentity | None = None
+) -> None:
+    """Writes activations as safetensors, with labels, ids and provenance in its metadata.
+
+    ``run`` is the run that made them, if one did.
+    """
     a = activations
     described = StoredActivations(
         sites=a.sites,
@@ -135,7 +137,7 @@ def save_activations(path: str | Path, activations: Activations) -> None:
         paired=a.paired,
     )
     tensors = {"values": a.values.contiguous(), "labels": a.labels.contiguous()}
-    save_tensors(path, tensors, {"activations": sealed(described, tensors)})
+    save_tensors(path, tensors, {"activations": sealed(described, tensors)}, run)
 
 
 def load_activations(path: str | Path) -> Activations:
@@ -210,16 +212,32 @@ def unsealed(entry: object, tensors: Mapping[str, torch.Tensor], name: str) -> o
 
 
 def save_tensors(
-    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, object]
+    path: str | Path,
+    tensors: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, Mapping[str, object]],
+    run: RunIdentity | None = None,
 ) -> None:
-    """Writes named tensors as one safetensors file, and JSON values in its metadata."""
+    """Writes named tensors as one safetensors file, JSON objects and the run in its metadata.
+
+    The run stands in each entry: safetensors writes several entries in no fixed order.
+    """
+    metadata = {name: stamped(entry, run) for name, entry in metadata.items()}
     with atomic_path(Path(path)) as temporary:
         save_file(dict(tensors), temporary, {k: json.dumps(v) for k, v in metadata.items()})
 
 
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
-    """What ``save_tensors`` wrote. Raises InputError unless the metadata has an entry ``kind``."""
-    path = Path(path)
+    """What ``save_tensors`` wrote, without the run.
+
+    Raises InputError unless the metadata has an entry ``kind``, and for a newer schema.
+    """
+    tensors, metadata, _ = _read_tensors(Path(path))
+    if kind not in metadata:
+        raise InputError(f"{path}: expected {kind} saved by empathy_lens, its metadata has none")
+    return tensors, metadata
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, object], Stamp]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
@@ -228,6 +246,5 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], 
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from None
-    if kind not in metadata:
-        raise InputError(f"{path}: expected {kind} saved by empathy_lens, its metadata has none")
-    return tensors, metadata
+    stamps = [take_stamp(v, str(path)) for v in metadata.values() if isinstance(v, dict)]
+    return tensors, metadata, next(iter(stamps), Stamp())

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..directions.store import load_tensors, save_tensors, sealed, unsealed
 from ..errors import InputError
-from ..results import from_plain
+from ..results import RunIdentity, from_plain
 from ..types import Provenance
 from .episodes import Chance, Count, Episode, GameId, known_game, replay
 
@@ -103,11 +103,14 @@ class Play(PlayRecord):
         return self.episodes[index], opening + replay(self.episodes[index]).history
 
 
-def save_play(path: Path, play: Play) -> None:
-    """Writes the residual stream as safetensors, with episodes and decisions in its metadata."""
+def save_play(path: Path, play: Play, run: RunIdentity | None = None) -> None:
+    """Writes the residual stream as safetensors, with episodes and decisions in its metadata.
+
+    ``run`` is the run that played, if one did.
+    """
     record = PlayRecord(**{f.name: getattr(play, f.name) for f in fields(PlayRecord)})
     tensors = {"resid_post": play.resid_post.contiguous()}
-    save_tensors(path, tensors, {"play": sealed(record, tensors)})
+    save_tensors(path, tensors, {"play": sealed(record, tensors)}, run)
 
 
 def load_play(path: Path) -> Play:

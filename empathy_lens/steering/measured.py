@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InputError
-from ..results import read_result, write_result
+from ..results import RunIdentity, read_result, write_result
 from ..types import Completion, Direction, SteeringPrompt
 from .controls import Coherence, Damage
 from .hooks import SteeringMethod, add_direction, method_name
@@ -208,8 +208,11 @@ class StoredSweep:
                 raise InputError(f"{name}: expected only what the sweep has, got {strangers[:3]}")
 
 
-def save_sweep(path: Path, sweep: SteeringSweep) -> None:
-    """Writes everything that was measured as JSON; directions and prompts are kept elsewhere."""
+def save_sweep(path: Path, sweep: SteeringSweep, run: RunIdentity | None = None) -> None:
+    """Writes everything that was measured as JSON; directions and prompts are kept elsewhere.
+
+    ``run`` is the run that measured it, if one did.
+    """
     stored = StoredSweep(
         layers=sweep.layers,
         alphas=sweep.alphas,
@@ -228,7 +231,7 @@ def save_sweep(path: Path, sweep: SteeringSweep) -> None:
         texts=sweep.texts,
         method=method_name(sweep.method),
     )
-    write_result(path, stored)
+    write_result(path, stored, run)
 
 
 def load_sweep(

@@ -42,7 +42,7 @@ def play_under_instructions(
             seed=seed,
             progress=progress(name),
         )
-        save_play(run.folder / _play_file(name), played)
+        save_play(run.folder / _play_file(name), played, run.identity)
 
     for name, part in parts.items():
         inputs = [_setting(model, choice, seed), list(layers), [to_plain(a) for a in part]]

@@ -51,7 +51,7 @@ def extract(study: Study, name: str) -> None:
     files = study.activation_files(name)
     if name == "rubric":
         scored = extract_completions(study.model, study.rubric, layers=o.layers, progress=progress)
-        save_activations(study.path(files["mean"]), scored)
+        save_activations(study.path(files["mean"]), scored, study.run.identity)
         return
     done = extract_poolings(
         study.model,
@@ -61,7 +61,7 @@ def extract(study: Study, name: str) -> None:
         progress=progress,
     )
     for pooling, activations in done.items():
-        save_activations(study.path(files[pooling]), activations)
+        save_activations(study.path(files[pooling]), activations, study.run.identity)
 
 
 def config(study: Study, hashes: Mapping[str, str]) -> None:

@@ -19,7 +19,7 @@ from empathy_lens.data import (
     pairs_from,
     save_pairs,
 )
-from empathy_lens.directions.store import run_of_directions
+from empathy_lens.directions.store import run_of
 from empathy_lens.errors import InputError
 from empathy_lens.files import write_json, write_text
 from empathy_lens.results import from_plain, to_plain
@@ -127,7 +127,9 @@ def test_every_result_names_its_run(finished):
     for path in run.folder.glob("*.json"):
         stored = json.loads(path.read_text())
         assert (stored["schema"], stored["run"]) == (1, to_plain(run.identity)), path.name
-    assert run_of_directions(run.folder / "directions.safetensors") == run.identity
+    tensors = [*run.folder.glob("*.safetensors"), *run.folder.glob("activations/*.safetensors")]
+    assert len(tensors) > 2
+    assert {run_of(path) for path in tensors} == {run.identity}
 
 
 def estimates_in(data):
