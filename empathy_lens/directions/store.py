@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -125,17 +125,7 @@ def save_activations(
     ``run`` is the run that made them, if one did.
     """
     a = activations
-    described = StoredActivations(
-        sites=a.sites,
-        pair_ids=a.pair_ids,
-        scenario_ids=a.scenario_ids,
-        groups=a.groups,
-        n_tokens=a.n_tokens,
-        pooling=a.pooling,
-        provenance=a.provenance,
-        concept=a.concept,
-        paired=a.paired,
-    )
+    described = StoredActivations(**{f.name: getattr(a, f.name) for f in fields(StoredActivations)})
     tensors = {"values": a.values.contiguous(), "labels": a.labels.contiguous()}
     save_tensors(path, tensors, {"activations": sealed(described, tensors)}, run)
 
@@ -159,19 +149,7 @@ def load_activations(path: str | Path) -> Activations:
     if not values.is_floating_point() or not torch.isfinite(values).all():
         raise InputError(f"{path}: values: expected finite numbers, {values.dtype} has others")
     try:
-        return Activations(
-            values=values,
-            sites=a.sites,
-            labels=labels,
-            pair_ids=a.pair_ids,
-            scenario_ids=a.scenario_ids,
-            groups=a.groups,
-            n_tokens=a.n_tokens,
-            pooling=a.pooling,
-            provenance=a.provenance,
-            concept=a.concept,
-            paired=a.paired,
-        )
+        return Activations(values=values, labels=labels, **vars(a))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
