@@ -111,6 +111,12 @@ class SteeredPlay:
     unsteered_controls: Mapping[Measure, MeanScore]
     instruction: InstructedScores
 
+    def __post_init__(self) -> None:
+        known = [str(alpha) for alpha in self.alphas]
+        for name, keys in (("by_alpha", self.by_alpha), ("random", self.random)):
+            if odd := sorted(set(keys) - set(known)):
+                raise ValueError(f"{name}: expected keys among the alphas {known}, got {odd}")
+
 
 def conditions(alphas: Sequence[float] = ALPHAS, n_random: int = 20) -> tuple[Condition, ...]:
     """Every alpha, random directions at the ends of them, and the plain instruction.
