@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from .results import RunSummary
 from .types import Progress as ProgressCallback
@@ -82,14 +83,22 @@ def progress_bars() -> Iterator[RunConsole]:
 
 
 def criteria_table(summary: RunSummary, folder: Path) -> None:
-    """Prints the seed study's criteria, met or not, and where the report is."""
+    """Prints the seed study's criteria, how surely each is met, and where the report is."""
     console = Console()
     table = Table(title=f"Seed criteria (layer {summary.selected_layer})", title_justify="left")
-    for heading in ("level", "criterion", "measured", "met"):
+    for heading in ("level", "criterion", "measured", "state"):
         table.add_column(heading)
-    marks = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "[dim]not measured[/dim]"}
+    colours = {
+        "met": "green",
+        "met with the whole interval": "green",
+        "met by the count": "green",
+        "met by the point alone": "yellow",
+        "not met": "red",
+        "not measured": "dim",
+    }
     for row in summary.criteria:
-        table.add_row(row.level, shown(row.name), shown(row.detail), marks[row.met])
+        state = Text(row.state, style=colours[row.state])
+        table.add_row(row.level, shown(row.name), shown(row.detail), state)
     console.print(table)
     console.print(
         f"{summary.wall_seconds:.0f} s, peak memory {summary.peak_rss_mb / 1000:.2f} GB. "

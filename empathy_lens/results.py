@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import (
@@ -41,6 +41,7 @@ from .types import Concept, Optionally, Provenance
 __all__ = [
     "Array",
     "Criterion",
+    "CriterionRuling",
     "DataSet",
     "Optionally",
     "RunConfig",
@@ -144,15 +145,35 @@ class RunConfig:
     concept: Optionally[Concept] = None
 
 
+CriterionRuling = Literal[
+    "met with the whole interval",
+    "met by the point alone",
+    "met by the count",
+    "not met",
+    "not measured",
+]
+"""How surely a bound is met: by every value in the figure's interval, by the figure but not by its
+whole interval, or by what was counted, which has no interval."""
+
+
 @dataclass(frozen=True)
 class Criterion:
-    """A bound that a study set itself, and whether its figure meets it (None: not measured)."""
+    """A bound that a study set itself, and whether its figure meets it (None: not measured).
+
+    ``ruling`` says how surely; files that are older than it do not have it.
+    """
 
     level: str
     name: str
     value: float | None
     met: bool | None
     detail: str
+    ruling: Optionally[CriterionRuling] = None
+
+    @property
+    def state(self) -> str:
+        """The ruling in words; of an older file's criterion, met, not met or not measured."""
+        return self.ruling or {True: "met", False: "not met", None: "not measured"}[self.met]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..evidence.rubric import RubricPrediction
 from ..evidence.validation import LayerValidation
-from ..results import Criterion
+from ..results import Criterion, CriterionRuling
 from ..types import Estimate
 
 THRESHOLDS = (
@@ -28,8 +28,8 @@ def seed_criteria(
     """Each criterion with its value and whether it is met (None where it was not measured).
 
     ``held_out`` is the chosen layer's; ``steered`` counts successful examples, and all. A figure
-    meets a criterion by its point estimate, as the seed study put it; the interval stands beside
-    it.
+    meets a criterion by its point estimate, as the seed study put it; ``ruling`` says whether its
+    whole interval does too, so that a bound is not taken for reached where the data leave it open.
     """
     figures: dict[str, Estimate | float] = {"AUROC": held_out.auroc, "accuracy": held_out.accuracy}
     if rubric is not None:
@@ -46,10 +46,14 @@ def _criterion(level: str, name: str, bound: float, figure: Estimate | float | N
     is_count = name in COUNTS
     title = f"{name} {'>=' if is_count else '>'} {bound:g}"
     if figure is None:
-        return Criterion(level, title, None, None, "not measured")
+        return Criterion(level, title, None, None, "not measured", "not measured")
+    met_as: CriterionRuling
     if isinstance(figure, Estimate):
         value, span = figure.value, f"[{figure.low:.3f}, {figure.high:.3f}]"
         detail = f"{value:.3f} {span}, {figure.n_groups} groups"
+        whole = figure.low > bound
+        met_as = "met with the whole interval" if whole else "met by the point alone"
     else:
-        value, detail = figure, f"{figure:g}"
-    return Criterion(level, title, value, value >= bound if is_count else value > bound, detail)
+        value, detail, met_as = figure, f"{figure:g}", "met by the count"
+    met = value >= bound if is_count else value > bound
+    return Criterion(level, title, value, met, detail, met_as if met else "not met")

@@ -9,7 +9,14 @@ from ..results import RunSummary
 from ..types import Estimate
 from .text import Value, number_text, shortened, value_text, words
 
-STATUS = {True: ("met", "met"), False: ("not met", "missed"), None: ("not measured", "unknown")}
+CRITERION_CSS: Mapping[str, str] = {
+    "met": "met",
+    "met with the whole interval": "met",
+    "met by the count": "met",
+    "met by the point alone": "unknown",
+    "not met": "missed",
+    "not measured": "unknown",
+}
 ROW_LIMIT = 1000
 
 
@@ -60,14 +67,14 @@ def measured(values: Mapping[str, Value]) -> list[tuple[str, Value]]:
 
 
 def criteria(summary: RunSummary | None) -> list[dict[str, str]]:
-    """The criteria, each with its verdict in words: met, not met or not measured."""
+    """The criteria, each with its verdict in words, such as "met by the point alone"."""
     return [
         {
             "level": shortened(criterion.level, 40),
             "claim": shortened(criterion.name, 300),
             "value": number_text(criterion.value),
-            "verdict": STATUS[criterion.met][0],
-            "css": STATUS[criterion.met][1],
+            "verdict": criterion.state,
+            "css": CRITERION_CSS[criterion.state],
             "because": shortened(criterion.detail, 1000),
         }
         for criterion in (summary.criteria if summary else ())
