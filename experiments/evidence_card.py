@@ -62,7 +62,8 @@ def main(
         from empathy_lens.console import say
         from empathy_lens.data import data_hash, load_pairs
         from empathy_lens.evidence import Draws, StudyData, evidence_card
-        from empathy_lens.evidence.baselines import ablate_words, load_embedding
+        from empathy_lens.evidence.baselines import ablate_words
+        from empathy_lens.evidence.embeddings import load_embedding
         from empathy_lens.evidence.validation import select_layer
         from empathy_lens.models import load_model
         from empathy_lens.results import write_result

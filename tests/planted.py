@@ -15,12 +15,13 @@ WORDS = [f"w{a}{b}" for a in "abcdefghij" for b in "klmnopqrst"]
 
 
 def pairs(n, *, telling=False, scenarios=4, sources=1, seed=0, tags=(), prefix="p"):
-    """Pairs of random words; with ``telling``, each side opens with words of its class."""
+    """Pairs of random words and a mark; ``telling`` sides open with words of their class."""
     rng = np.random.default_rng(seed)
 
     def text(word):
         opening = [word] * 6 if telling else ["so"]
-        return " ".join([*opening, *rng.choice(WORDS, size=rng.integers(15, 25))])
+        words = " ".join([*opening, *rng.choice(WORDS, size=rng.integers(15, 25))])
+        return words + ("!" if words[-1] < "p" else ".")
 
     return tuple(
         ContrastivePair(

@@ -42,6 +42,7 @@ from .precision import (
     computed_provenance,
     unmeasured,
 )
+from .token_embeddings import mean_token_embedding
 from .token_projections import (
     TokenExample,
     TokenProjections,
@@ -89,6 +90,7 @@ __all__ = [
     "fused_blocks",
     "is_finite",
     "last_logits",
+    "mean_token_embedding",
     "new_cache",
     "pad_batch",
     "pad_id",

@@ -12,11 +12,10 @@ LayerValidation(AUROC 0.93 [0.86, 0.97], ...)
 
 from .baselines import (
     BASELINES,
-    EMBEDDINGS,
     Baseline,
-    Embed,
+    ReaderChoice,
     ablate_words,
-    load_embedding,
+    best_reader,
     naive_bayes,
     telling_words,
     word_baselines,
@@ -29,6 +28,7 @@ from .contrasts import (
     direction_cosines,
     layer_cosines,
 )
+from .embeddings import EMBEDDINGS, Embed, load_embedding
 from .gather import evidence_card
 from .measure import Behaviour, Draws, StudyData
 from .nulls import LabelSwaps, NullDistribution, label_swap_null, random_direction_null
@@ -93,6 +93,7 @@ __all__ = [
     "MaskedPairs",
     "NullDistribution",
     "Nulls",
+    "ReaderChoice",
     "RubricItem",
     "RubricPrediction",
     "RubricResult",
@@ -105,6 +106,7 @@ __all__ = [
     "ablate_words",
     "above",
     "agreement",
+    "best_reader",
     "direction_cosines",
     "evidence_card",
     "judge_claims",

@@ -7,18 +7,13 @@ not be read at all.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import cast
 
 import numpy as np
-from jaxtyping import Float
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from jaxtyping import Float, Int
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from .. import stats
 from ..errors import DegenerateDataError
@@ -27,15 +22,17 @@ from .baselines import (
     LENGTH,
     Baseline,
     Pairs,
+    character_ngrams,
     naive_bayes,
+    out_of_fold,
+    shares_reader,
+    style,
     text_labels,
     text_length,
-    texts,
 )
 from .measure import MIN_SITUATIONS
 
 N_FOLDS = 10
-MARKS = (r"[.]", r"[,]", r"[!]", r"[?]", r"[;:]", r"[-–—]", r"[\"'“”‘’]", r"[()\[\]]", r"\n")
 COURTESY = (
     r"(?i)\b(?:please|kindly)\b",
     r"(?i)\bthank(?:s| you)?\b",
@@ -45,23 +42,9 @@ COURTESY = (
 )
 
 
-def character_ngrams(train: Pairs, test: Pairs) -> Float[np.ndarray, "item"]:
-    """Logit of a logistic regression (C = 1) on TF-IDF of 2 to 5 characters within words."""
-    reader = make_pipeline(
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5)), LogisticRegression(max_iter=1000)
-    )
-    reader.fit(texts(train), text_labels(train))
-    return np.asarray(reader.decision_function(texts(test)), dtype=np.float64)
-
-
-def punctuation(train: Pairs, test: Pairs) -> Float[np.ndarray, "item"]:
-    """The same on shares of characters: each kind of mark, digits and capitals."""
-    return _by_counts((*MARKS, r"\d", r"[A-Z]"), train, test)
-
-
 def courtesy(train: Pairs, test: Pairs) -> Float[np.ndarray, "item"]:
-    """The same on words of courtesy: please, thanks, apologies, greetings, "would you"."""
-    return _by_counts(COURTESY, train, test)
+    """:func:`shares_reader` of words of courtesy: please, thanks, apologies, "would you"."""
+    return shares_reader(COURTESY, train, test)
 
 
 READERS: Mapping[str, Baseline] = MappingProxyType(
@@ -69,7 +52,7 @@ READERS: Mapping[str, Baseline] = MappingProxyType(
         "words": naive_bayes,
         "character_ngrams": character_ngrams,
         LENGTH: text_length,
-        "punctuation": punctuation,
+        "punctuation": style,
         "courtesy": courtesy,
     }
 )
@@ -95,7 +78,7 @@ def giveaways(
     labels = text_labels(read)
     figures: dict[str, Estimate | None] = {}
     for name, reader in READERS.items():
-        scores = reader(train, test) if test else out_of_fold(reader, train)
+        scores = reader(train, test) if test else out_of_fold(reader, train, ten_folds(train))
         constant = np.ptp(scores) == 0
         figures[name] = (
             None if constant else cast(Estimate, stats.auroc_estimate(scores, labels, design))
@@ -103,27 +86,11 @@ def giveaways(
     return figures
 
 
-def out_of_fold(reader: Baseline, pairs: Pairs) -> Float[np.ndarray, "item"]:
-    """Scores of every text by a reader that learnt on other situations, in ten folds."""
+def ten_folds(pairs: Pairs) -> Int[np.ndarray, "pair"]:
+    """Fold number of each pair, as equal in size as whole situations allow."""
     groups = [p.group for p in pairs]
-    folds = GroupKFold(min(N_FOLDS, len(set(groups)))).split(pairs, groups=groups)
-    scores = np.zeros((len(pairs), 2))
-    for train, test in folds:
-        scores[test] = reader([pairs[i] for i in train], [pairs[i] for i in test]).reshape(-1, 2)
-    return scores.ravel()
-
-
-def _by_counts(patterns: tuple[str, ...], train: Pairs, test: Pairs) -> Float[np.ndarray, "item"]:
-    reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    reader.fit(_shares(patterns, train), text_labels(train))
-    return np.asarray(reader.decision_function(_shares(patterns, test)), dtype=np.float64)
-
-
-def _shares(patterns: tuple[str, ...], pairs: Pairs) -> Float[np.ndarray, "item pattern"]:
-    """Matches of each pattern for each character of a text."""
-    return np.array(
-        [
-            [len(re.findall(pattern, text)) / max(1, len(text)) for pattern in patterns]
-            for text in texts(pairs)
-        ]
-    )
+    folds = np.empty(len(pairs), dtype=np.int64)
+    splitter = GroupKFold(min(N_FOLDS, len(set(groups))))
+    for number, (_, held_out) in enumerate(splitter.split(pairs, groups=groups)):
+        folds[held_out] = number
+    return folds

@@ -22,7 +22,8 @@ from ..data import (
 from ..directions import ESTIMATORS
 from ..directions.store import load_activations, load_directions
 from ..errors import DegenerateDataError, InputError
-from ..evidence.baselines import ablate_words, load_embedding
+from ..evidence.baselines import ablate_words
+from ..evidence.embeddings import load_embedding
 from ..evidence.measure import MIN_SITUATIONS
 from ..evidence.validation import ValidationResult
 from ..models import Backend, load_model

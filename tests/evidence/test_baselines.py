@@ -83,14 +83,24 @@ def test_length_learns_its_sign_on_train():
     assert auroc(text_length(longer, shorter), text_labels(longer)) == 0.0
 
 
-def test_an_embedding_joins_the_baselines_only_where_it_is_given():
+def test_embeddings_join_the_baselines_only_where_they_are_given_and_read_each_text_once():
+    read = []
+
     def embed(some_texts):
+        read.extend(some_texts)
         return [[text.count("gently"), len(text)] for text in some_texts]
 
-    assert set(word_baselines()) == set(BASELINES)
-    joined = word_baselines(embed)
+    assert list(word_baselines()) == list(BASELINES)
     train, test = pairs_of("gently", "swiftly"), pairs_of("gently", "swiftly", seed=1)
-    assert auroc(joined["sentence_embedding"](train, test), text_labels(test)) == 1.0
+    for name, joined in {
+        "sentence_embedding": word_baselines(embed),
+        "token_embedding": word_baselines(token_embed=embed),
+    }.items():
+        assert list(joined) == [*BASELINES, name]
+        for _ in range(2):
+            assert auroc(joined[name](train, test), text_labels(test)) == 1.0
+        assert sorted(read) == sorted({*texts(train), *texts(test)})
+        read.clear()
 
 
 @pytest.mark.parametrize("vectors", [[[1.0]], [1.0] * 40, [[float("nan")]] * 40])

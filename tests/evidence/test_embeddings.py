@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from empathy_lens.errors import InputError, ModelError
-from empathy_lens.evidence.baselines import EMBEDDINGS, load_embedding
+from empathy_lens.evidence.embeddings import EMBEDDINGS, load_embedding
 
 
 def test_no_embedding_is_none_and_an_unknown_one_is_refused():

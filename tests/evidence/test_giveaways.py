@@ -9,8 +9,8 @@ from practice import ROOT
 from empathy_lens.data import Overlap, load_pairs
 from empathy_lens.errors import DegenerateDataError
 from empathy_lens.evidence import Evidence
-from empathy_lens.evidence.baselines import text_labels
-from empathy_lens.evidence.giveaways import READERS, giveaways, out_of_fold
+from empathy_lens.evidence.baselines import out_of_fold, text_labels
+from empathy_lens.evidence.giveaways import READERS, giveaways, ten_folds
 from empathy_lens.evidence.verdicts import judge_claims
 from empathy_lens.results import read_result
 from empathy_lens.stats import auroc
@@ -41,8 +41,9 @@ def balanced(pairs):
 def test_each_reader_finds_what_is_planted_for_it(reader, mark):
     plain = balanced(TRAIN)
     planted = [replace(p, positive=mark(p.positive)) for p in plain]
-    assert auroc(out_of_fold(READERS[reader], planted), text_labels(planted)) > 0.95
-    assert 0.3 < auroc(out_of_fold(READERS[reader], plain), text_labels(plain)) < 0.7
+    folds = ten_folds(TRAIN)
+    assert auroc(out_of_fold(READERS[reader], planted, folds), text_labels(planted)) > 0.95
+    assert 0.3 < auroc(out_of_fold(READERS[reader], plain, folds), text_labels(plain)) < 0.7
 
 
 def test_two_files_are_read_from_train_to_test_with_an_interval():
