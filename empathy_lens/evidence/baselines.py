@@ -123,17 +123,18 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
 def word_baselines(
     embed: Embed | None = None, token_embed: Embed | None = None
 ) -> dict[str, Baseline]:
-    """The baselines by name, with ``token_embedding`` and ``sentence_embedding`` where their
-    embeddings are given.
+    """The baselines by name, before them ``token_embedding`` and ``sentence_embedding`` where
+    their embeddings are given.
 
-    These read each text once, however often the baselines of one call are used.
+    These come first so that ties in :func:`best_reader` go to them: they also read words that no
+    train text has. They read each text once, however often the baselines of one call are used.
     """
-    readers = dict(BASELINES)
+    readers: dict[str, Baseline] = {}
     if token_embed is not None:
         readers["token_embedding"] = partial(token_embedding, embed=remembered(token_embed))
     if embed is not None:
         readers["sentence_embedding"] = partial(sentence_embedding, embed=remembered(embed))
-    return readers
+    return readers | dict(BASELINES)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def test_embeddings_join_the_baselines_only_where_they_are_given_and_read_each_t
         "sentence_embedding": word_baselines(embed),
         "token_embedding": word_baselines(token_embed=embed),
     }.items():
-        assert list(joined) == [*BASELINES, name]
+        assert list(joined) == [name, *BASELINES]
         for _ in range(2):
             assert auroc(joined[name](train, test), text_labels(test)) == 1.0
         assert sorted(read) == sorted({*texts(train), *texts(test)})

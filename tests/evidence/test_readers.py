@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
 from empathy_lens.errors import DegenerateDataError
 from empathy_lens.evidence.baselines import (
@@ -18,15 +16,19 @@ from empathy_lens.evidence.baselines import (
     token_embedding,
     word_baselines,
 )
+from empathy_lens.evidence.ngrams import count_ngrams, tfidf_in_span
 from empathy_lens.stats import auroc
 from empathy_lens.types import ContrastivePair
 
 WIDTH = 64
-FILLER = [f"filler{a}{b}" for a in "abcdefghijklmn" for b in "opqrstuvwxyz"]
+LETTERS = np.array([*"abcdefghijklmnopqrstuvwxyz"])
+WORDS = ["".join(word) for word in np.random.default_rng(9).choice(LETTERS, size=(232, 8))]
+FILLER = WORDS[:200]
 SYNONYMS = {
-    (side, part): [f"{side}{part}{i}" for i in "abcdefgh"]
-    for side in ("kind", "cold")
-    for part in ("seen", "new")
+    ("kind", "seen"): WORDS[200:208],
+    ("kind", "new"): WORDS[208:216],
+    ("cold", "seen"): WORDS[216:224],
+    ("cold", "new"): WORDS[224:],
 }
 
 
@@ -61,7 +63,9 @@ NEW = pairs_of(SYNONYMS["kind", "new"], SYNONYMS["cold", "new"], n=40, seed=1)
 
 def test_token_embeddings_read_synonyms_that_no_train_text_has(embed):
     assert auroc(token_embedding(SEEN, NEW, embed), text_labels(NEW)) > 0.9
-    assert auroc(naive_bayes(SEEN, NEW), text_labels(NEW)) < 0.65
+    for counts in (naive_bayes, character_ngrams):
+        assert auroc(counts(SEEN, NEW), text_labels(NEW)) < 0.65
+    assert best_reader(word_baselines(token_embed=embed), SEEN, seed=0).name == "token_embedding"
 
 
 @pytest.mark.parametrize("width", [1, 4000])
@@ -119,12 +123,12 @@ def test_where_nothing_is_read_or_nothing_can_be_held_out_no_reader_is_chosen():
 def test_character_ngrams_are_weighed_as_by_sklearn():
     """Spaces of many kinds, letters beyond ASCII and half of one, words shorter than an n-gram."""
     odd = pairs_of(["Ünlöved  \t\nNaïve", "so ."], ["\ud83d I, a 漢字 İ"], n=6)
-    train, test = (*SEEN[:20], *odd), (*NEW[:20], *odd)
-    reader = make_pipeline(
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5)), LogisticRegression(max_iter=1000)
-    )
-    expected = reader.fit(texts(train), text_labels(train)).decision_function(texts(test))
-    np.testing.assert_allclose(character_ngrams(train, test), expected, atol=1e-3)
+    train, test = texts((*SEEN[:20], *odd)), texts((*NEW[:20], *odd))
+    tfidf = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5))
+    expected = tfidf.fit_transform(train)
+    learnt, read = tfidf_in_span(*count_ngrams(train, test))
+    for found, same in ((learnt, expected), (read, tfidf.transform(test))):
+        np.testing.assert_allclose(found @ learnt.T, (same @ expected.T).toarray(), atol=1e-9)
 
 
 def test_character_ngrams_of_blank_texts_are_degenerate():

@@ -404,8 +404,9 @@ def test_texts_without_words_go_on_without_a_bag_of_words(files, tiny_gemma2_fol
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     card = evidence_of(replace(files, pairs_train=path), tiny_gemma2_folder, tmp_path / "out")
     assert card["baselines"]["naive_bayes"] is None
+    assert card["baselines"]["character_ngrams"] is not None
     ruled = {v["claim"]: v["verdict"] for v in card["verdicts"]}
-    assert ruled["beyond words"] == "cannot tell"
+    assert ruled["beyond words"] != "supported"
     assert ruled["holds with the telling words masked"] == "cannot tell"
 
 
