@@ -16,6 +16,8 @@ from .resampling import bootstrap
 
 _Statistic = Callable[[np.ndarray], np.ndarray]
 _BATCH_ELEMENTS = 1 << 21
+_RANKED_ELEMENTS = 1 << 24
+"""Ranks held at once (128 MB, and as much again weighted), however many covariates there are."""
 
 
 def pearson(
@@ -101,26 +103,33 @@ def partial_correlation(
     *,
     method: Literal["spearman", "pearson"] = "spearman",
     exchange: Exchange = "groups",
+    p: Literal["permutation", "interval"] = "permutation",
 ) -> Estimate:
     """Correlation of what a linear fit on the covariates leaves of x and of y, in [-1, 1].
 
     ``method="spearman"`` ranks x, y and the covariates first (0/1 columns, as
     :func:`dummies` makes them, are unaffected); ranks and fits are redone in each resample.
     ``p`` permutes the residuals of y (Freedman & Lane 1983), exact without covariates or
-    where they are constant within ``design.strata``. Columns that depend on one another are
-    harmless.
+    where they are constant within ``design.strata``; ``p="interval"`` inverts the bootstrap
+    interval at 0 instead, so that the two cannot disagree, and needs no ``exchange``. Columns
+    that depend on one another are harmless.
 
     Raises as :func:`pearson`, and DegenerateDataError where the covariates explain x or y
     completely.
     """
     if method not in ("spearman", "pearson"):
         raise InputError(f"method: expected 'spearman' or 'pearson', got {method!r}")
+    if p not in ("permutation", "interval"):
+        raise InputError(f"p: expected 'permutation' or 'interval', got {p!r}")
     columns, order, design = _canonical(x, y, design)
     columns += [c[order] for c in _covariate_columns(covariates, len(order))]
     ranked = method == "spearman"
     fixed = np.stack([rankdata(c) if ranked else c for c in columns], axis=1)
     left_x, left_y, basis = _residuals(fixed)
-    estimate = _interval(_ranked_statistic(columns) if ranked else _moment_statistic(fixed), design)
+    statistic = _ranked_statistic(columns) if ranked else _moment_statistic(fixed)
+    estimate = _interval(statistic, design, null=0.0 if p == "interval" else None)
+    if p == "interval":
+        return estimate
 
     permuted = left_y[_draws(design, exchange)]
     permuted -= (permuted @ basis) @ basis.T
@@ -158,11 +167,12 @@ def _canonical(
     return [a[order], b[order]], order, ordered
 
 
-def _interval(statistic: _Statistic, design: Design) -> Estimate:
+def _interval(statistic: _Statistic, design: Design, null: float | None = None) -> Estimate:
     n_groups = int(nested_codes(design.groups)[0].max()) + 1
     # At 20 and 40 groups the estimated acceleration costs more than the skew it mends.
     design = replace(design, method=design.method or "percentile")
-    estimate = bootstrap(statistic, design, bounds=(-1.0, 1.0), n_trials=max(1, n_groups // 2))
+    n_trials = max(1, n_groups // 2)
+    estimate = bootstrap(statistic, design, bounds=(-1.0, 1.0), n_trials=n_trials, null=null)
     return cast(Estimate, estimate)
 
 
@@ -241,6 +251,11 @@ def _ranked_statistic(columns: list[np.ndarray]) -> _Statistic:
     ]
 
     def statistic(weights: np.ndarray) -> np.ndarray:
+        batch = max(1, _RANKED_ELEMENTS // (len(columns) * weights.shape[1]))
+        starts = range(0, len(weights), batch)
+        return np.concatenate([correlations(weights[i : i + batch]) for i in starts])
+
+    def correlations(weights: np.ndarray) -> np.ndarray:
         total = weights.sum(axis=1)[:, None]
         ranks = [
             np.broadcast_to((c - c.min()) / max(np.ptp(c), 1e-300), weights.shape)

@@ -117,6 +117,21 @@ def test_a_perfect_correlation_is_not_reported_as_certain():
         assert "boundary" in estimate.method
 
 
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_a_p_by_the_interval_says_what_the_interval_says(method):
+    design = Design(GROUPS, method=method, **OPTIONS)
+    noise = np.random.default_rng(7).normal(size=60)
+    found = [
+        partial_correlation(noise + share * Y, Y, X[:, None], design, p="interval")
+        for share in np.linspace(0, 1, 11)
+    ]
+    excluded = [one.low > 0 or one.high < 0 for one in found]
+    assert [one.p < 0.05 for one in found] == excluded
+    assert {True, False} == set(excluded)
+    permuted = partial_correlation(noise, Y, X[:, None], design)
+    assert (permuted.value, permuted.low) == (found[0].value, found[0].low)
+
+
 def test_the_interval_can_be_chosen():
     chosen = pearson(X, Y, Design(GROUPS, method="bca", **OPTIONS))
     assert chosen == partial_correlation(
