@@ -42,6 +42,7 @@ from .rubric import (
     ScenarioPrediction,
     judge_quality,
     predict_rubric,
+    rubric_agreement,
     word_judge,
 )
 from .selection import (
@@ -118,6 +119,7 @@ __all__ = [
     "nested_auroc",
     "predict_rubric",
     "random_direction_null",
+    "rubric_agreement",
     "scores",
     "select_configuration",
     "select_layer",

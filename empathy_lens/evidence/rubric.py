@@ -7,7 +7,7 @@ pole), so that one that asks an API fits the same places. The one here needs no 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -19,9 +19,9 @@ from sklearn.pipeline import make_pipeline
 
 from .. import stats
 from ..errors import DegenerateDataError, InputError
-from ..types import ContrastivePair, Estimate, RubricCompletion
+from ..types import ContrastivePair, Estimate, Optionally, RubricCompletion
 from .baselines import text_labels, texts
-from .measure import Attempts
+from .measure import Attempts, ItemScores
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class RubricPrediction:
     """Correlations in [-1, 1] (positive = acts with a higher score project higher), each with p.
 
     ``partial`` is the rank correlation given the text's length in words and its scenario, None
-    where those leave nothing to correlate.
+    where those leave nothing to correlate; ``given_words`` is :func:`rubric_agreement`, given what
+    a reader of words says too (None without such a reader).
     ``binary_accuracy`` is the share of score-2 and score-0 completions on their own side of the
     direction's training threshold; score-1 completions take no part in it.
     """
@@ -49,6 +50,7 @@ class RubricPrediction:
     partial: Estimate | None
     binary_accuracy: Estimate
     per_scenario: dict[str, ScenarioPrediction]
+    given_words: Optionally[Estimate] = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class RubricItem:
 class RubricResult(RubricPrediction):
     """The prediction with the texts that it is made of."""
 
-    items: tuple[RubricItem, ...]
+    items: tuple[RubricItem, ...] = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def predict_rubric(
     scores: Float[np.ndarray, "item"],
     completions: Sequence[RubricCompletion],
     *,
+    word_scores: ItemScores | None = None,
     seed: int = 0,
     n_resamples: int = 10_000,
 ) -> RubricPrediction:
@@ -88,18 +91,18 @@ def predict_rubric(
 
     Situations are resampled whole, within scenarios; p-values permute scores among the
     completions of a situation, so that differences between situations cannot make an effect.
-    Raises DegenerateDataError with fewer than three situations or constant scores.
+    ``word_scores`` are a reader of words' for the same completions, for ``given_words``, whose p
+    comes from its interval. Raises DegenerateDataError with fewer than three situations or constant
+    scores.
     """
-    if len(scores) != len(completions):
-        raise InputError(f"expected a score for each of {len(completions)} completions")
+    _check_scored(scores, completions, "a score")
     rubric = np.array([c.score for c in completions], dtype=np.float64)
     scenario_ids = [c.scenario_id for c in completions]
     design = _design(completions, seed, n_resamples)
     shared = len(set(design.groups)) < len(completions)
     exchange: stats.Exchange = "within" if shared else "groups"
     ends, of_ends = _ends(completions, seed, n_resamples)
-    length = np.array([len(c.text.split()) for c in completions], dtype=np.float64)
-    given = np.column_stack([length, stats.dummies(scenario_ids)])
+    given = _length_and_scenario(completions)
     return RubricPrediction(
         pearson=stats.pearson(scores, rubric, design, exchange=exchange),
         spearman=stats.spearman(scores, rubric, design, exchange=exchange),
@@ -114,7 +117,62 @@ def predict_rubric(
             )
             for scenario_id in dict.fromkeys(scenario_ids)
         },
+        given_words=None
+        if word_scores is None
+        else Attempts()(
+            "given_words",
+            rubric_agreement,
+            scores,
+            completions,
+            word_scores,
+            seed=seed,
+            n_resamples=n_resamples,
+        ),
     )
+
+
+def rubric_agreement(
+    projections: ItemScores,
+    completions: Sequence[RubricCompletion],
+    word_scores: ItemScores | None,
+    *,
+    seed: int = 0,
+    n_resamples: int = 10_000,
+) -> Estimate:
+    """Partial rank correlation of projections with the rubric's scores, in [-1, 1].
+
+    Given are each text's length in words, its scenario and, unless None, what a reader of words
+    makes of it: words that go with high scores cannot make the figure, as far as that reader knows
+    them. Situations are resampled whole, within scenarios as far as those allow; the interval is
+    BCa, since the percentile one is too short at high correlations, and ``p`` inverts it.
+
+    Raises InputError for numbers of scores that differ, DegenerateDataError with fewer than three
+    situations or where the covariates leave nothing to correlate.
+    """
+    _check_scored(projections, completions, "a projection")
+    given = _length_and_scenario(completions)
+    if word_scores is not None:
+        _check_scored(word_scores, completions, "a reader of words' score")
+        given = np.column_stack([given, word_scores])
+    return stats.partial_correlation(
+        projections,
+        np.array([c.score for c in completions], dtype=np.float64),
+        given,
+        replace(_design(completions, seed, n_resamples), method="bca"),
+        p="interval",
+    )
+
+
+def _check_scored(scores: ItemScores, completions: Sequence[RubricCompletion], what: str) -> None:
+    if len(scores) != len(completions):
+        raise InputError(
+            f"expected {what} for each of {len(completions)} completions, got {len(scores)}"
+        )
+
+
+def _length_and_scenario(completions: Sequence[RubricCompletion]) -> Float[np.ndarray, "item k"]:
+    length = np.array([len(c.text.split()) for c in completions], dtype=np.float64)
+    return np.column_stack([length, stats.dummies([c.scenario_id for c in completions])])
 
 
 def _design(completions: Sequence[RubricCompletion], seed: int, n_resamples: int) -> stats.Design:

@@ -32,6 +32,7 @@ CORRELATIONS = {
     "spearman": "Spearman ρ",
     "kendall": "Kendall τ-b",
     "partial": "Spearman ρ given length and scenario",
+    "given_words": "Spearman ρ given length, scenario and a reader of words",
 }
 
 
