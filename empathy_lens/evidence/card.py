@@ -20,7 +20,9 @@ from .nulls import NullDistribution
 from .selection import EstimatorRow, Selection
 from .transfer import HardPairs, MaskedPairs
 
-Ruling = Literal["supported", "not supported", "cannot tell"]
+Ruling = Literal["supported", "refuted", "cannot tell", "not supported"]
+"""What a rule says of a claim. "not supported" is of cards older than "refuted": there the figure
+itself did not reach above the null value, whatever its interval."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,8 @@ def significant(p: float | None) -> Ruling:
 
 
 def weakest(rulings: Iterable[Ruling]) -> Ruling:
-    """The most doubtful ruling: "not supported", then "cannot tell", then "supported"."""
-    order: tuple[Ruling, ...] = ("not supported", "cannot tell", "supported")
+    """The most doubtful ruling: "refuted", "not supported", "cannot tell", then "supported"."""
+    order: tuple[Ruling, ...] = ("refuted", "not supported", "cannot tell", "supported")
     return min(rulings, key=order.index, default="cannot tell")
 
 

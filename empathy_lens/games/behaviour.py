@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ..evidence.card import Ruling, above
-from ..types import Direction, Estimate
+from ..evidence.card import Ruling, Verdict
+from ..types import Direction, Estimate, Optionally
 from .episodes import GAMES, GameId, ScoreSummary, summarise_scores
 from .on_policy import (
+    GIVEN,
+    UNIT,
     Association,
     OnPolicyPrediction,
     Prediction,
@@ -41,11 +43,21 @@ DISPOSITIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Wordings of each disposition; they stand before the rules of a game."""
 
 CLAIMS = {
-    "leaning": "log-odds of helping, every choice",
     "act": "helping or not, every choice",
+    "leaning": "log-odds of helping, every choice",
     "score": "episode's score, first choice",
 }
-"""What the projection before a choice is set against, given game and turn."""
+"""What the projection before a choice is set against, given game × turn and disposition. The claim
+is made of the first; the others stand beside it, each ruled on its own."""
+
+OWN_ACTS = "predicts the model's own acts"
+SMALLEST = 0.1
+"""The smallest partial correlation that matters: a hundredth of the variance of the ranks."""
+RULE = (
+    f"partial rank correlation of the projection before every choice with helping, given {GIVEN}; "
+    f"{UNIT} resampled together, p from the same resamples: supported where the whole 95% interval "
+    f"lies above 0 with p at most 0.05, refuted where it lies below {SMALLEST:g}, else cannot tell"
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,12 @@ class Played:
 @dataclass(frozen=True)
 class OnPolicy:
     """``on_policy.json``: the fields of :class:`Prediction` for all episodes and for parts of them,
-    what is claimed of them (keys as in ``CLAIMS``), and what was played."""
+    what is claimed of them (keys as in ``CLAIMS``), and what was played.
+
+    ``verdict`` is that of the claim. ``given`` says what partial correlations hold fixed, ``unit``
+    what was resampled; files without them are older: given game and turn (as a number), episodes
+    resampled one by one, and p from permutations.
+    """
 
     model: str
     choice: Choice
@@ -108,6 +125,9 @@ class OnPolicy:
     verdicts: Mapping[str, ClaimRulings]
     finding: str
     played: Played
+    verdict: Optionally[Verdict] = None
+    given: Optionally[str] = None
+    unit: Optionally[str] = None
 
 
 def on_policy_result(
@@ -148,24 +168,56 @@ def on_policy_result(
             per_scenario={g: summarise_scores(es) for g, es in by_game.items()},
             per_disposition={d: summarise_scores(es) for d, es in by_disposition.items()},
         ),
+        verdict=verdict(prediction),
+        given=GIVEN,
+        unit=UNIT,
     )
+
+
+def verdict(prediction: OnPolicyPrediction) -> Verdict:
+    """Whether the projection predicts the model's own acts: the figure on every choice rules."""
+    every = prediction.pooled.every_choice
+    figure, others = every.act_partial, verdicts(prediction)
+    n = f"{every.n} choices, of which {every.helped} help"
+    if figure is not None:
+        n += f", in {figure.n_groups} seeds of games"
+    beside = "; ".join(
+        f"{CLAIMS[claim]} {_figure(prediction.pooled, claim) or 'no figure'} ({others[claim].all})"
+        for claim in ("leaning", "score")
+    )
+    return Verdict(
+        OWN_ACTS,
+        ruling(figure),
+        f"partial rank correlation with helping {figure or 'not computed'}, {n}; AUROC "
+        f"{every.auroc or 'not computed'}; beside it: {beside}",
+    )
+
+
+def ruling(figure: Estimate | None) -> Ruling:
+    """What the rule says of a partial correlation whose p comes from its interval."""
+    if figure is None:
+        return "cannot tell"
+    if figure.high < SMALLEST:
+        return "refuted"
+    surely = figure.low > 0 and figure.p is not None and figure.p <= 0.05
+    return "supported" if surely else "cannot tell"
 
 
 def verdicts(prediction: OnPolicyPrediction) -> dict[str, ClaimRulings]:
     """Whether projections are higher where more help follows, by the evidence card's rule.
 
-    *Supported* where the whole interval is above 0, *not supported* where the figure itself is
-    not, *cannot tell* in between or without a figure: for all episodes, and within each game and
-    each disposition.
+    *Supported* where the whole interval is above 0 with p at most 0.05, *refuted* where it is
+    below ``SMALLEST``, *cannot tell* else or without a figure: for all episodes, and within each
+    game and each disposition. Each is ruled on its own; nothing is corrected for their number.
     """
 
     def ruled(claim: str, parts: Mapping[str, Prediction]) -> dict[str, Ruling]:
-        return {name: above(_figure(part, claim), 0.0) for name, part in parts.items()}
+        return {name: ruling(_figure(part, claim)) for name, part in parts.items()}
 
     return {
         claim: ClaimRulings(
             against=against,
-            all=above(_figure(prediction.pooled, claim), 0.0),
+            all=ruling(_figure(prediction.pooled, claim)),
             per_scenario=ruled(claim, prediction.per_scenario),
             per_disposition=ruled(claim, prediction.per_disposition),
         )
@@ -174,17 +226,17 @@ def verdicts(prediction: OnPolicyPrediction) -> dict[str, ClaimRulings]:
 
 
 def finding(prediction: OnPolicyPrediction) -> str:
-    """The results in words: log-odds of helping, the act, the score, given game and turn."""
+    """The results in words: the act, the log-odds of helping, the score, given ``GIVEN``."""
     pooled, rulings = prediction.pooled, verdicts(prediction)
     claims = [
         f"{against}: {_figure(pooled, claim) or 'no figure'} ({rulings[claim].all})"
         for claim, against in CLAIMS.items()
     ]
-    inside = ", ".join(f"{d} {r}" for d, r in rulings["leaning"].per_disposition.items())
+    inside = ", ".join(f"{d} {r}" for d, r in rulings["act"].per_disposition.items())
     return (
         "Does the projection before a choice rise with what follows? Partial rank correlation "
-        f"given game and turn, {pooled.every_choice.n} choices in {pooled.n_episodes} episodes: "
-        f"{'; '.join(claims)}. Log-odds of helping within one instruction: {inside}."
+        f"given {GIVEN}, {pooled.every_choice.n} choices in {pooled.n_episodes} episodes: "
+        f"{'; '.join(claims)}. Helping or not within one instruction: {inside}."
     )
 
 

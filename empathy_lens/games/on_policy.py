@@ -1,8 +1,10 @@
 """Does the projection before an act predict the act? Ground truth is what the model then does.
 
 Only decisions count that follow the plea and leave a choice between helping and something else.
-The layer is chosen for each fold of episodes on the other folds, so that no figure is read off the
-data that chose it.
+What is independent is a game with its seed: one seed is played under each disposition, and such
+episodes share everything that the seed decides. So they are resampled together, and the layer is
+chosen for each fold of seeds on the other folds, so that no figure is read off the data that chose
+it. Interval and p of a figure come from the same resamples.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,11 +20,16 @@ from jaxtyping import Bool, Float, Int
 from .. import stats
 from ..directions import check_same_model
 from ..errors import DegenerateDataError, InputError
+from ..evidence.measure import MIN_SITUATIONS
 from ..types import Direction, Estimate
 from .episodes import GAMES
 from .play import Play
 
 N_FOLDS = 5
+GIVEN = "game × turn and disposition"
+"""What the partial correlations hold fixed: every turn of every game, and every disposition."""
+UNIT = "game and seed"
+"""What is resampled, and kept in one fold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +37,8 @@ class Turns:
     """Decisions after the plea with a choice between helping and something else.
 
     ``projections`` are in activation units, one column a layer; ``leaning`` is the model's log-odds
-    of helping (natural log); ``score`` is that of the episode; ``first`` marks its first decision.
+    of helping (natural log); ``score`` is that of the episode; ``first`` marks its first decision;
+    ``seed`` is the one that the game was started from.
     """
 
     projections: Float[np.ndarray, "decision layer"]
@@ -39,6 +48,7 @@ class Turns:
     first: Bool[np.ndarray, "decision"]
     turn: Int[np.ndarray, "decision"]
     score: Int[np.ndarray, "decision"]
+    seed: Int[np.ndarray, "decision"]
     episode: tuple[str, ...]
     game: tuple[str, ...]
     disposition: tuple[str, ...]
@@ -57,10 +67,26 @@ class Turns:
             first=self.first[mask],
             turn=self.turn[mask],
             score=self.score[mask],
+            seed=self.seed[mask],
             episode=pick(self.episode),
             game=pick(self.game),
             disposition=pick(self.disposition),
         )
+
+    @property
+    def unit(self) -> list[str]:
+        """The game with its seed: what is independent of the rest."""
+        return [f"{game}-{seed}" for game, seed in zip(self.game, self.seed, strict=True)]
+
+    @property
+    def given(self) -> Float[np.ndarray, "decision k"]:
+        """Covariates: every turn of every game, and the disposition.
+
+        Turns are categories: how far into a game a choice stands need not move projections or
+        acts along a straight line.
+        """
+        cells = [f"{game}-{turn}" for game, turn in zip(self.game, self.turn, strict=True)]
+        return np.hstack([stats.dummies(cells), stats.dummies(self.disposition)])
 
 
 @dataclass(frozen=True)
@@ -68,8 +94,8 @@ class Association:
     """Projections before decisions against what was decided (None where it cannot be measured).
 
     ``auroc``: helping decisions project higher than others; ``act_partial``: rank correlation with
-    having helped (0 or 1) given game and turn. ``leaning``: Spearman correlation with the log-odds
-    of helping, and ``leaning_partial`` the same given game and turn.
+    having helped (0 or 1) given game × turn and disposition. ``leaning``: Spearman correlation with
+    the log-odds of helping, and ``leaning_partial`` the same given game × turn and disposition.
     """
 
     auroc: Estimate | None
@@ -85,7 +111,7 @@ class Prediction:
     """Some episodes: their first choices, every choice, and the rubric's score of the episode.
 
     ``spearman`` correlates the projection at the episode's first choice with the episode's score;
-    ``partial`` is the same given game and turn.
+    ``partial`` is the same given game × turn and disposition.
     """
 
     n_episodes: int
@@ -99,7 +125,7 @@ class Prediction:
 class OnPolicyPrediction:
     """Out-of-fold prediction of behaviour, pooled and within games and dispositions.
 
-    ``layer_of_fold`` is the layer chosen for each fold of episodes.
+    ``layer_of_fold`` is the layer chosen for each fold of seeds.
     """
 
     pooled: Prediction
@@ -150,6 +176,7 @@ def turns_with_a_choice(
         first=np.array(first),
         turn=np.array([d.turn for d in decisions]),
         score=np.array([play.episodes[d.episode].score for d in decisions]),
+        seed=np.array([d.seed for d in decisions]),
         episode=tuple(str(d.episode) for d in decisions),
         game=tuple(d.game_id for d in decisions),
         disposition=tuple(dispositions[d.episode] for d in decisions),
@@ -159,20 +186,23 @@ def turns_with_a_choice(
 def predict_on_policy(
     turns: Turns, *, seed: int = 0, n_resamples: int = 10_000, n_folds: int = N_FOLDS
 ) -> OnPolicyPrediction:
-    """How well projections before acts predict the acts, with intervals over episodes.
+    """How well projections before acts predict the acts, with intervals over seeds of games.
 
     A fold's layer is the one whose projections correlate best (Spearman, within games) with the
     log-odds of helping in the other folds; projections are then centred and scaled by those folds.
-    Raises DegenerateDataError with fewer than ``2 * n_folds`` episodes.
+    Intervals are cluster bootstraps over ``unit``, and ``p`` inverts them. Parts of fewer than
+    ``MIN_SITUATIONS`` units have no figures. Raises DegenerateDataError where the whole has fewer,
+    or fewer than ``n_folds``.
     """
-    names = sorted(set(turns.episode), key=int)
-    if len(names) < 2 * n_folds:
+    needed, names = max(n_folds, MIN_SITUATIONS), sorted(set(turns.unit))
+    if len(names) < needed:
         raise DegenerateDataError(
-            f"expected at least {2 * n_folds} episodes with a choice, got {len(names)}"
+            f"expected choices in at least {needed} seeds of games, which are what is independent, "
+            f"got {len(names)}; play more episodes"
         )
     shuffled = np.random.default_rng(seed).permutation(len(names))
     fold_of = {names[int(index)]: place % n_folds for place, index in enumerate(shuffled)}
-    fold = np.array([fold_of[e] for e in turns.episode])
+    fold = np.array([fold_of[unit] for unit in turns.unit])
     values = np.empty(len(fold))
     chosen = []
     for k in range(n_folds):
@@ -182,7 +212,7 @@ def predict_on_policy(
         spread = x.std()
         values[fold == k] = (turns.projections[fold == k, best] - x.mean()) / (spread or 1.0)
         chosen.append(turns.layers[best])
-    design = stats.Design(turns.episode, seed=seed, n_resamples=n_resamples)
+    design = stats.Design(turns.unit, seed=seed, n_resamples=n_resamples)
 
     def predict(mask: Bool[np.ndarray, "decision"]) -> Prediction:
         return _prediction(turns.select(mask), values[mask], design)
@@ -217,11 +247,10 @@ def _prediction(
     turns: Turns, values: Float[np.ndarray, "decision"], design: stats.Design
 ) -> Prediction:
     at_first, x = turns.select(turns.first), values[turns.first]
-    given, episodes = _given(at_first), replace(design, groups=at_first.episode)
     score = at_first.score.astype(np.float64)
     return Prediction(
-        spearman=_measured(lambda: stats.spearman(x, score, episodes)),
-        partial=_measured(lambda: stats.partial_correlation(x, score, given, episodes)),
+        spearman=_correlation(at_first, x, score, design, partial=False),
+        partial=_correlation(at_first, x, score, design),
         first_choice=_association(at_first, x, design),
         every_choice=_association(turns, values, design),
         n_episodes=len(at_first.episode),
@@ -231,30 +260,44 @@ def _prediction(
 def _association(
     turns: Turns, values: Float[np.ndarray, "decision"], design: stats.Design
 ) -> Association:
-    given, episodes = _given(turns), replace(design, groups=turns.episode)
-
-    def partial(outcome: Float[np.ndarray, "decision"]) -> Estimate | None:
-        return _measured(lambda: stats.partial_correlation(values, outcome, given, episodes))
-
+    act = turns.helped.astype(np.float64)
     return Association(
-        auroc=_measured(lambda: stats.auroc_estimate(values, turns.helped, episodes)),
-        act_partial=partial(turns.helped.astype(np.float64)),
-        leaning=_measured(lambda: stats.spearman(values, turns.leaning, episodes)),
-        leaning_partial=partial(turns.leaning),
+        auroc=_measured(turns, design, lambda of: stats.auroc_estimate(values, turns.helped, of)),
+        act_partial=_correlation(turns, values, act, design),
+        leaning=_correlation(turns, values, turns.leaning, design, partial=False),
+        leaning_partial=_correlation(turns, values, turns.leaning, design),
         n=len(values),
         helped=int(turns.helped.sum()),
     )
 
 
-def _given(turns: Turns) -> Float[np.ndarray, "decision k"]:
-    """Covariates: the game and the turn."""
-    return np.hstack([stats.dummies(turns.game), turns.turn[:, None].astype(np.float64)])
+def _correlation(
+    turns: Turns,
+    values: Float[np.ndarray, "decision"],
+    outcome: Float[np.ndarray, "decision"],
+    design: stats.Design,
+    *,
+    partial: bool = True,
+) -> Estimate | None:
+    """Rank correlation, given ``turns.given`` if partial; p by inverting its interval."""
+    given = turns.given if partial else None
+    return _measured(
+        turns,
+        design,
+        lambda of: stats.partial_correlation(values, outcome, given, of, p="interval"),
+    )
 
 
-def _measured(measure: Callable[[], Estimate | list[Estimate]]) -> Estimate | None:
+def _measured(
+    turns: Turns,
+    design: stats.Design,
+    measure: Callable[[stats.Design], Estimate | list[Estimate]],
+) -> Estimate | None:
+    """A figure with the turns' units resampled; None where they cannot support one."""
+    units = turns.unit
+    if len(set(units)) < MIN_SITUATIONS:
+        return None
     try:
-        estimate = measure()
+        return cast(Estimate, measure(replace(design, groups=units)))
     except DegenerateDataError:
         return None
-    assert isinstance(estimate, Estimate)
-    return estimate

@@ -33,7 +33,7 @@ GROUPS: Mapping[str, Mapping[str, Callable[[RunResults], go.Figure | None]]] = {
     },
     "Behaviour": {
         "eia_score_against_projection": detection.score_against_projection,
-        "on_policy_leaning": play.on_policy_leaning,
+        "on_policy_partial": play.on_policy_partial,
         "on_policy_actions": play.on_policy_actions,
         "on_policy_prediction": play.on_policy_prediction,
     },

@@ -9,7 +9,7 @@ from ..types import Estimate
 from .run_results import RunResults
 from .text import number_text, p_text, prose, shortened, words
 
-CSS = {"supported": "yes", "not supported": "no", "cannot tell": "unknown"}
+CSS = {"supported": "yes", "refuted": "no", "not supported": "no", "cannot tell": "unknown"}
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,9 @@ def measures(run: RunResults) -> list[Measure]:
     if run.eia_correlation:
         add("rubric score, Pearson r", run.eia_correlation.rubric.pearson, signed, 0.0)
     if run.on_policy:
-        leaning = run.on_policy.every_choice.leaning_partial
-        add("own play, log-odds of helping, ρ given game and turn", leaning, signed, 0.0)
+        act = run.on_policy.every_choice.act_partial
+        given = shortened(run.on_policy.given or "game and turn", 60)
+        add(f"own play, helping or not, ρ given {given}", act, signed, 0.0)
     if run.steered_play:
         slope = run.steered_play.slope["score"]
         add("steered play, EIA score per alpha", slope, (-0.5, 0.5), 0.0)

@@ -38,7 +38,7 @@ def on_policy_prediction(run: RunResults) -> go.Figure | None:
     """Rank correlation of the projection before the act with the score of the model's own play."""
     if (played := run.on_policy) is None:
         return None
-    whole = {"all episodes": played.spearman, "given scenario and turn": played.partial}
+    whole = {"all episodes": played.spearman, f"given {_given(played)}": played.partial}
     return dots(
         "Rank correlation of the projection before the act with the episode's score",
         "Spearman ρ (−1 to 1, 0 = none)",
@@ -72,31 +72,36 @@ def on_policy_actions(run: RunResults) -> go.Figure | None:
     )
 
 
-def on_policy_leaning(run: RunResults) -> go.Figure | None:
-    """Rank correlation of the projection before each choice with the log-odds of helping.
+def on_policy_partial(run: RunResults) -> go.Figure | None:
+    """Partial rank correlation of the projection before each choice with helping or not.
 
-    Given game and turn; beside it, over all episodes, the same with the act and with the score.
+    Beside it, over all episodes, the same with the log-odds of helping and with the score.
     """
     if (played := run.on_policy) is None:
         return None
     every = played.every_choice
     whole = {
-        "log-odds of helping": every.leaning_partial,
         "helping or not": every.act_partial,
+        "log-odds of helping": every.leaning_partial,
         "episode's score": played.partial,
     }
-    what = f"decisions (that it is above 0: {shortened(played.verdicts['leaning'].all, 20)})"
+    what = f"decisions (that it is above 0: {shortened(played.verdicts['act'].all, 20)})"
     return dots(
-        "Partial rank correlation of the projection before a choice, given game and turn",
+        f"Partial rank correlation of the projection before a choice, given {_given(played)}",
         "partial Spearman ρ (−1 to 1, 0 = none)",
-        _dots(played, whole, lambda part: part.every_choice.leaning_partial),
-        finding=_over("With the log-odds of helping, ρ", every.leaning_partial, every.n, what),
-        note="Circles: all episodes. Squares: log-odds of helping within one scenario. Diamonds: "
+        _dots(played, whole, lambda part: part.every_choice.act_partial),
+        finding=_over("With helping or not, ρ", every.act_partial, every.n, what),
+        note="Circles: all episodes. Squares: helping or not within one scenario. Diamonds: "
         "within one disposition, where the instruction cannot explain it. The layer was chosen on "
         "other episodes.",
         chance=0.0,
         span=(-1.0, 1.0),
     )
+
+
+def _given(played: OnPolicy) -> str:
+    """What the partial correlations hold fixed."""
+    return shortened(played.given or "game and turn", 60)
 
 
 def _over(what: str, estimate: Estimate | None, n: int, counted: str) -> str:
@@ -121,15 +126,15 @@ def play_tables(run: RunResults) -> Iterator[Table]:
     """What the projection foretells in all episodes and in parts of them, and the scores."""
     if (played := run.on_policy) is None:
         return
-    rulings = played.verdicts["leaning"]
+    rulings = played.verdicts["act"]
     parts = {**played.per_scenario, **played.per_disposition}
     ruled = {**rulings.per_scenario, **rulings.per_disposition}
     yield table(
         "own_play",
         "The model's own play: rank correlation of the projection before a choice with what "
-        "follows, given game and turn; that it is above 0 with the log-odds of helping",
-        "episodes | n | choices | log-odds of helping | above 0 | helping or not | "
-        "helping or not (AUROC) | score, first choice",
+        f"follows, given {_given(played)}; that it is above 0 with helping or not",
+        "episodes | n | choices | helping or not | above 0 | helping or not (AUROC) | "
+        "log-odds of helping | score, first choice",
         (
             _prediction("all", played, rulings.all),
             *(_prediction(words(name), part, ruled.get(name)) for name, part in parts.items()),
@@ -149,8 +154,8 @@ def play_tables(run: RunResults) -> Iterator[Table]:
 
 def _prediction(name: str, part: OnPolicy | Prediction, ruling: str | None) -> Sequence[Value]:
     every = part.every_choice
-    figures = (every.act_partial, every.auroc, part.partial)
-    return (name, part.n_episodes, every.n, every.leaning_partial, ruling, *figures)
+    beside = (every.auroc, every.leaning_partial, part.partial)
+    return (name, part.n_episodes, every.n, every.act_partial, ruling, *beside)
 
 
 def steered(run: RunResults, measure: Measure) -> go.Figure | None:

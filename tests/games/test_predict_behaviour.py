@@ -54,7 +54,7 @@ def made(tmp_path_factory):
 def call(made, *args):
     model, run = made
     paths = ("--model", str(model), "--run", str(run))
-    return CliRunner().invoke(script(), [*paths, "--episodes", "2", "--transcripts", "1", *args])
+    return CliRunner().invoke(script(), [*paths, "--episodes", "3", "--transcripts", "1", *args])
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_play_that_is_stopped_resumes_and_ends_in_the_files_it_promises(made, mo
     on_policy, steered = out["on_policy"], out["steered_play"]
     assert set(on_policy["per_scenario"]) == set(short)
     assert set(on_policy["per_disposition"]) == set(DISPOSITIONS)
-    assert on_policy["played"]["episodes"] == 2 * len(parts)
+    assert on_policy["played"]["episodes"] == 3 * len(parts)
     assert (steered["layer"], steered["alphas"], steered["n_random"]) == (SELECTED, [0.0, 4.0], 1)
     assert steered["n_episodes"] == steered["n_control_episodes"] == len(short)
     assert [p.name for p in (run / "transcripts").iterdir()] == ["the_protector-0.html"]

@@ -183,12 +183,12 @@ def _eia(t: Any, scenarios: list[str]) -> dict[str, Any]:
 
 
 def _on_policy(t: Any) -> dict[str, Any]:
-    def association(auroc: float, leaning: float | None, n: int) -> dict[str, Any]:
+    def association(auroc: float, act: float | None, n: int) -> dict[str, Any]:
         return {
             "auroc": estimate(auroc),
-            "act_partial": None,
+            "act_partial": None if act is None else estimate(act, p=0.01),
             "leaning": None,
-            "leaning_partial": None if leaning is None else estimate(leaning, p=0.01),
+            "leaning_partial": None,
             "n": n,
             "helped": n // 3,
         }

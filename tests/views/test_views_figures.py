@@ -24,7 +24,7 @@ OF_PART = {
     },
     "cosines": {"cosine_across_layers", "cosine_to_contrasts"},
     "eia_correlation": {"eia_score_against_projection"},
-    "on_policy": {"on_policy_leaning", "on_policy_prediction", "on_policy_actions"},
+    "on_policy": {"on_policy_partial", "on_policy_prediction", "on_policy_actions"},
     "steered_play": {"steered_play", "steered_play_help"},
     "steering_examples": {"steering_dose_response", "steering_frontier", "steering_damage"},
     "steering_sweep": {"sweep_by_layer", "sweep_frontier"},
@@ -56,8 +56,8 @@ def test_findings_say_the_saved_numbers() -> None:
     assert "100 episodes" in found["on_policy_prediction"]
     assert "0.580" in found["on_policy_actions"]
     assert "512 decisions" in found["on_policy_actions"]
-    assert "0.270" in found["on_policy_leaning"]
-    assert "512 decisions (that it is above 0: cannot tell)" in found["on_policy_leaning"]
+    assert "0.270" in found["on_policy_partial"]
+    assert "512 decisions (that it is above 0: cannot tell)" in found["on_policy_partial"]
     assert "0.100" in found["steered_play"]
     assert "25 episodes; against 2 random directions, p\xa0=\xa00.030" in found["steered_play"]
     assert "mean cosine of 0.90" in found["cosine_across_layers"]
