@@ -265,9 +265,9 @@ def test_steering_prompts_of_an_unknown_scenario_are_refused_by_name():
         load_steering_prompts(path, scenario_ids=known)
 
 
-def test_every_scenario_has_three_steering_prompts_with_two_actions_of_each_kind():
+def test_every_scenario_has_seven_steering_prompts_with_two_actions_of_each_kind():
     prompts = steering_prompts()
-    assert count_by(prompts, "scenario_id") == dict.fromkeys(sorted(SCENARIOS), 3)
+    assert count_by(prompts, "scenario_id") == dict.fromkeys(sorted(SCENARIOS), 7)
     assert all(len(p.positive_actions) == len(p.negative_actions) == 2 for p in prompts)
     assert all(55 <= n_words(p.prompt) <= 85 for p in prompts)
 

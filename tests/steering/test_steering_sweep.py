@@ -501,10 +501,10 @@ def test_a_layer_or_alpha_that_was_not_swept_is_named(swept):
         effect(swept, 1, 9.0)
 
 
-def test_the_shipped_prompts_hold_out_two_thirds_for_reporting():
+def test_the_shipped_prompts_hold_out_six_of_seven_for_reporting():
     data = Path(__file__).resolve().parents[2] / "data" / "eia_scenarios"
     prompts = load_steering_prompts(data / "steering_prompts.json")
-    assert (len(prompts), len(first_of_each(prompts))) == (15, 5)
+    assert (len(prompts), len(first_of_each(prompts))) == (35, 5)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def files(tmp_path_factory):
         write_text(getattr(small, name), "".join(json.dumps(line) + "\n" for line in cut))
     shipped = json.loads(SHIPPED.steering_prompts.read_text())
     # Three scenarios with two situations each: one to choose settings on, one to report on.
-    prompts = [shipped[i] for i in (0, 1, 3, 4, 9, 10)]
+    prompts = [shipped[i] for i in (0, 1, 7, 8, 21, 22)]
     write_json(small.steering_prompts, [{**p, "prompt": p["prompt"][:60]} for p in prompts])
     return small
 
