@@ -34,6 +34,7 @@ from .hooks import (
     on_sites,
 )
 from .measured import Controls, SteeringSweep, join_sweeps, load_sweep, save_sweep
+from .movement import Movement, movement
 from .recommend import Recommendation, recommend, recommendations
 from .scoring import INSTRUCTION, action_log_odds, instructed
 from .sweep import SweepSettings, add_controls, steering_sweep
@@ -43,6 +44,7 @@ __all__ = [
     "Coherence",
     "Controls",
     "Damage",
+    "Movement",
     "Recommendation",
     "SteeringMethod",
     "SteeringSweep",
@@ -61,6 +63,7 @@ __all__ = [
     "join_sweeps",
     "load_sweep",
     "measure_damage",
+    "movement",
     "on_sites",
     "perplexities",
     "random_controls",

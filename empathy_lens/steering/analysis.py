@@ -7,7 +7,7 @@ unless others are named; intervals resample situations within scenarios.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -30,7 +30,7 @@ def effect(
     n_resamples: int = 10_000,
 ) -> Estimate:
     """Mean shift of the log-odds at one strength."""
-    return _over_prompts(sweep, sweep.shifts_at(layer, alpha), n_resamples, prompts)
+    return over_prompts(sweep, sweep.shifts_at(layer, alpha), n_resamples, prompts)
 
 
 def dose_response(
@@ -86,7 +86,7 @@ def slopes(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Sl
     pushes, chosen = np.array(sweep.pushes), list(sweep.reporting)
     shifts = np.stack([sweep.shifts_at(layer, push) for push in sweep.pushes], axis=-1)
     by_prompt = slope(pushes, shifts)
-    mean, controls = _over_prompts(sweep, by_prompt, n_resamples), sweep.controls_at(layer)
+    mean, controls = over_prompts(sweep, by_prompt, n_resamples), sweep.controls_at(layer)
 
     def beside(shifts: Float[np.ndarray, "control push prompt"]) -> ControlSlopes:
         means = shifts.mean(axis=-1)
@@ -139,7 +139,7 @@ def asymmetry(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) ->
     difference = None if adding is None or removing is None else adding - removing
     return Asymmetry(
         *(
-            None if slopes is None else _over_prompts(sweep, slopes, n_resamples)
+            None if slopes is None else over_prompts(sweep, slopes, n_resamples)
             for slopes in (adding, removing, difference)
         )
     )
@@ -231,7 +231,7 @@ def accuracy_change(
 
 def instruction_effect(sweep: SteeringSweep, *, n_resamples: int = 10_000) -> Estimate:
     """Mean shift by a plain instruction instead of steering: the prompt baseline."""
-    return _over_prompts(sweep, sweep.instruction, n_resamples)
+    return over_prompts(sweep, sweep.instruction, n_resamples)
 
 
 def slope(
@@ -241,18 +241,24 @@ def slope(
     return np.asarray((shifts * alphas).sum(axis=-1) / (alphas**2).sum())
 
 
-def _over_prompts(
+def over_prompts(
     sweep: SteeringSweep,
     values: Float[np.ndarray, "prompt"],
     n_resamples: int,
     prompts: Sequence[int] | None = None,
+    *,
+    null: float | None = None,
+    confidence: float = 0.95,
 ) -> Estimate:
-    """Mean over some prompts (those for reporting), resampled within scenarios."""
+    """Mean over some prompts (those for reporting), resampled within scenarios.
+
+    ``null`` sets p by inverting the interval.
+    """
     chosen = list(sweep.reporting if prompts is None else prompts)
     scenarios = [sweep.prompts[i].scenario_id for i in chosen]
     groups = [f"{name}/{i}" for name, i in zip(scenarios, chosen, strict=True)]
     design = Design.within(groups, scenarios, seed=sweep.seed, n_resamples=n_resamples)
-    return _mean(values[chosen], design)
+    return _mean(values[chosen], replace(design, confidence=confidence), null)
 
 
 def _change(
@@ -273,10 +279,13 @@ def _apart(sweep: SteeringSweep, items: Sequence[int], n_resamples: int) -> Desi
     return Design([str(i) for i in items], seed=sweep.seed, n_resamples=n_resamples)
 
 
-def _mean(values: Float[np.ndarray, "item"], design: Design) -> Estimate:
+def _mean(values: Float[np.ndarray, "item"], design: Design, null: float | None = None) -> Estimate:
     centre, spread = float(values.mean()), float(np.ptp(values))
     if spread <= 1e-9 * max(1.0, abs(centre)):
-        # Alpha 0 against itself: there is nothing to resample.
+        # Alpha 0 against itself: there is nothing to resample. p is that of exact sign flips.
         sizes = len(values), len(set(design.groups))
-        return Estimate(centre, centre, centre, 0.95, *sizes, "exact", seed=design.seed)
-    return mean_estimate(values, design)
+        p = None if null is None else 2.0 ** (1 - len(values)) if centre != null else 1.0
+        return Estimate(
+            centre, centre, centre, design.confidence, *sizes, "exact", seed=design.seed, p=p
+        )
+    return mean_estimate(values, design, null=null)

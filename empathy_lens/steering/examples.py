@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..evidence.rubric import JudgeQuality
-from ..types import Concept, Estimate
+from ..types import Concept, Estimate, Optionally
 from .analysis import (
     Asymmetry,
     ControlSlopes,
@@ -22,6 +22,7 @@ from .analysis import (
 )
 from .controls import MAX_PERPLEXITY_RATIO, MAX_REPETITION, MIN_WORDS, Coherence
 from .measured import SteeredText, SteeringSweep
+from .movement import Movement, movement
 from .recommend import ENOUGH_BEYOND, Recommendation, Side, recommendations
 from .scoring import INSTRUCTION
 
@@ -108,7 +109,10 @@ class SteeringResults:
     """The content of ``steering_examples.json`` and ``steering_sweep.json``.
 
     ``examples``, ``dose_response`` and the slopes are those of ``layer``; ``frontier`` and
-    ``recommendation`` (by "adding" and "removing") speak of all layers swept.
+    ``recommendation`` (by "adding" and "removing") speak of all layers swept. Whether the direction
+    moves behaviour is judged by ``moves``, prompt by prompt (None in files older than it, and where
+    the damage bound leaves no strength on one side); ``successes`` of ``out_of`` describe the
+    texts written, several to a prompt, and test nothing.
     """
 
     layer: int
@@ -137,6 +141,7 @@ class SteeringResults:
     successes: int
     out_of: int
     rule: str
+    moves: Optionally[Movement] = None
 
 
 def sweep_summary(
@@ -184,6 +189,7 @@ def sweep_summary(
         successes=sum(e.success is True for e in tried),
         out_of=len(tried),
         rule=RULE,
+        moves=movement(sweep, layer, n_resamples=n_resamples),
     )
 
 
