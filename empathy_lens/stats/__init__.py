@@ -14,6 +14,7 @@ from .discrimination import (
     separation_estimate,
 )
 from .groups import Design, Groups, Ids, IntervalMethod
+from .paired import cohen_dz, pair_differences, paired_accuracy, sign_flip_p
 from .permutation import (
     Exchange,
     PermutationResult,
@@ -40,16 +41,20 @@ __all__ = [
     "auroc_permutation",
     "bootstrap",
     "cluster_weights",
+    "cohen_dz",
     "dummies",
     "holm",
     "kendall",
     "max_statistic_p",
     "mean_estimate",
+    "pair_differences",
     "pair_swap_labels",
+    "paired_accuracy",
     "partial_correlation",
     "pearson",
     "permutation_p",
     "permutations",
     "separation_estimate",
+    "sign_flip_p",
     "spearman",
 ]

@@ -34,6 +34,8 @@ def auroc_estimate(
     scores: Real[np.ndarray, "*layer item"],
     labels: Bool[np.ndarray, "item"],
     design: Design,
+    *,
+    null: float | None = None,
 ) -> Estimate | list[Estimate]:
     """AUROC with its cluster-bootstrap interval; a list, one a layer, for 2-D scores.
 
@@ -41,7 +43,8 @@ def auroc_estimate(
     resamples agree (AUROC 1.0 or 0.0) the interval is the exact bound for as many
     independent comparisons as can be formed from distinct groups: 40 perfect pairs allow
     20, and say [0.83, 1.00]. One pair with its sides exchanged spoils two comparisons,
-    which is why it is not 40.
+    which is why it is not 40. With ``null`` (0.5 is chance) each estimate has a two-sided ``p``,
+    the interval inverted.
 
     Raises DegenerateDataError for one class, constant scores or fewer than three groups.
     """
@@ -51,6 +54,7 @@ def auroc_estimate(
         design,
         bounds=(0.0, 1.0),
         n_trials=_n_disjoint_comparisons(positive, design.groups),
+        null=null,
     )
 
 

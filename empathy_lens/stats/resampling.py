@@ -55,7 +55,8 @@ def bootstrap(
         knows nothing and the interval is Clopper-Pearson's for 0 surprises in ``n_trials``.
     null
         Value under the null hypothesis; sets ``p``, two-sided, by inverting the interval
-        (p < 1 - confidence where the interval leaves ``null`` out).
+        (p <= 1 - confidence where the interval leaves ``null`` out, above it where not; a
+        boundary interval is inverted likewise).
 
     Raises
     ------
@@ -107,7 +108,9 @@ def bootstrap(
             p = min(1.0, max(p, 1 / (n_resamples + 1)))
         if high - low <= 1e-9 * max(1.0, abs(value)):
             low, high, name = _boundary(value, bounds, n_trials or n_groups, tail)
-            p = None if null is None else float(low <= null <= high)
+            p = None if null is None else _boundary_p(value, bounds, n_trials or n_groups, null)
+        if p is not None and null is not None:
+            p = _on_the_interval_s_side(p, low <= null <= high, confidence)
         estimates.append(
             Estimate(value, low, high, confidence, n_items, n_groups, name, seed=design.seed, p=p)
         )
@@ -159,6 +162,22 @@ def _boundary(
     rate = 1 - tail ** (1 / n_trials)
     low, high = (value + rate * (bound - value) for bound in bounds)
     return low, high, f"clopper-pearson-boundary-{n_trials}-trials"
+
+
+def _boundary_p(
+    value: float, bounds: tuple[float, float] | None, n_trials: int, null: float
+) -> float:
+    # Twice the tail at which the interval of `_boundary` ends at `null`.
+    assert bounds is not None  # `_boundary` has raised otherwise
+    reach = bounds[1] - value if null > value else value - bounds[0]
+    rate = min(1.0, abs(null - value) / reach) if reach > 0 else float(null != value)
+    return float(min(1.0, 2 * (1 - rate) ** n_trials))
+
+
+def _on_the_interval_s_side(p: float, contained: bool, confidence: float) -> float:
+    # Interpolated quantiles and half-counted ties may differ by a resample.
+    level = round(1 - confidence, 12)
+    return max(p, float(np.nextafter(level, 1))) if contained else min(p, level)
 
 
 def _acceleration(
