@@ -11,7 +11,9 @@ on the other prompts is then set beside random and shuffled-label directions of 
 same layers: --control-layers adds layers, or takes all of them, at several times the cost.
 
 Writes DIR/steering_sweep.json: what steering_examples.json holds, for all layers. DIR is the run's
-folder, results/runs/<model>/ unless given, whose report then shows it. Directions, and each layer
+folder, results/runs/<model>/ unless given, whose report then shows it. `moves` says whether the
+direction moves behaviour at the layer chosen: the slope over the strengths within the damage bound,
+each prompt one number, with its p and one against the random directions. Directions, and each layer
 as it is done, are kept in DIR/sweep; --resume measures only what is missing or was measured
 otherwise. Prints what to use, or that nothing is shown to work.
 """

@@ -119,8 +119,8 @@ def steering_damage(run: RunResults) -> go.Figure | None:
 
 
 def steering_tables(run: RunResults) -> Iterator[Table]:
-    """Damage by strength, the slope beside its controls, each prompt, the judge; every setting of
-    a sweep over layers."""
+    """Damage by strength, the slope beside its controls, whether it moves behaviour, each prompt,
+    the judge; every setting of a sweep over layers, and what moves at its layer."""
     if steering := run.steering_examples:
         settings = [row for row in steering.frontier if row.layer == steering.layer]
         yield table(
@@ -135,6 +135,7 @@ def steering_tables(run: RunResults) -> Iterator[Table]:
             "what | value",
             measured(_slopes(steering)),
         )
+        yield _movement("steering_movement", steering)
         yield table(
             "prompt_slopes",
             "Slope of each prompt (nats per token and alpha)",
@@ -154,6 +155,30 @@ def steering_tables(run: RunResults) -> Iterator[Table]:
             f"layer | {SETTING_HEAD}",
             ((row.layer, *_setting(row)) for row in sweep.frontier),
         )
+        yield _movement("sweep_movement", sweep)
+
+
+def _movement(name: str, steering: SteeringResults) -> Table:
+    """Whether the choice follows alpha, prompt by prompt; no rows where that was not judged."""
+    moves = steering.moves
+    rows: dict[str, Value] = {}
+    if moves is not None:
+        back = {True: "no", False: "yes", None: None}[moves.monotone]
+        rows = {
+            "strengths (alpha)": ", ".join(signed_text(alpha) for alpha in moves.alphas),
+            "prompts": moves.n_prompts,
+            "slope (nats per token and alpha)": moves.slope,
+            "p of that slope against 0": moves.slope.p,
+            "p against random directions of equal norm": moves.p_random,
+            "random directions": moves.n_random,
+            "a step in dose goes back": back,
+            "slope found in 80% of such studies": moves.minimal_detectable,
+        }
+    heading = (
+        f"Whether layer {steering.layer}'s direction moves behaviour within the damage bound, "
+        "the prompt as the unit"
+    )
+    return table(name, heading, "what | value", measured(rows))
 
 
 def _slopes(steering: SteeringResults) -> dict[str, Value]:

@@ -343,6 +343,15 @@ def _steering(t: Any, scenarios: list[str]) -> dict[str, Any]:
         "successes": 7,
         "out_of": 12,
         "rule": t("the shift has alpha's sign and the text stays whole"),
+        "moves": {
+            "alphas": [-2.0, 2.0],
+            "slope": estimate(0.61) | {"p": 0.004},
+            "p_random": 0.125,
+            "n_random": 7,
+            "monotone": False,
+            "n_prompts": 30,
+            "minimal_detectable": None,
+        },
     }
 
 

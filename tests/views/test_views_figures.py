@@ -10,6 +10,7 @@ from synthetic_run import results, synthetic_run
 
 from empathy_lens.views import RunResults, run_figures
 from empathy_lens.views.figures import GROUPS
+from empathy_lens.views.steering import steering_tables
 
 OF_PART = {
     "validation_auroc": {"auroc_by_layer", "projection_distributions"},
@@ -153,3 +154,13 @@ def _texts(data: object) -> list[str]:
     if isinstance(data, list):
         return [text for value in data for text in _texts(value)]
     return []
+
+
+def test_a_table_says_whether_the_direction_moves_behaviour():
+    run = results({"steering_examples": synthetic_run()["steering_examples"]})
+    (shown,) = (t for t in steering_tables(run) if t.name == "steering_movement")
+    rows = {what.text: value.text for what, value in shown.rows}
+    assert rows["strengths (alpha)"] == "−2, +2"
+    assert rows["p against random directions of equal norm"] == "0.125"
+    assert rows["a step in dose goes back"] == "yes"
+    assert not any("80%" in what for what in rows)
