@@ -14,6 +14,7 @@ from .discrimination import (
     separation_estimate,
 )
 from .groups import Design, Groups, Ids, IntervalMethod
+from .logit import conditional_logit
 from .paired import cohen_dz, pair_differences, paired_accuracy, sign_flip_p
 from .permutation import (
     Exchange,
@@ -25,6 +26,8 @@ from .permutation import (
     permutation_p,
     permutations,
 )
+from .power import minimal_detectable, n_needed
+from .ratio import gap_ratio
 from .resampling import bootstrap, cluster_weights
 
 __all__ = [
@@ -42,11 +45,15 @@ __all__ = [
     "bootstrap",
     "cluster_weights",
     "cohen_dz",
+    "conditional_logit",
     "dummies",
+    "gap_ratio",
     "holm",
     "kendall",
     "max_statistic_p",
     "mean_estimate",
+    "minimal_detectable",
+    "n_needed",
     "pair_differences",
     "pair_swap_labels",
     "paired_accuracy",

@@ -68,7 +68,7 @@ def paired_accuracy(
 
     Raises DegenerateDataError for fewer than three groups, InputError for NaN.
     """
-    values = _differences(differences)
+    values = as_differences(differences)
     right = (values > 0) + 0.5 * (values == 0)
 
     def share(weights: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ def cohen_dz(
 
     Raises DegenerateDataError for fewer than three groups or differences that do not vary.
     """
-    values = np.sort(_differences(differences))
+    values = np.sort(as_differences(differences))
     spread = float(np.ptp(values))
     if spread <= 1e-12 * np.abs(values).max():
         raise DegenerateDataError(
@@ -136,7 +136,7 @@ def sign_flip_p(
         raise InputError(f"n_permutations: expected at least 100, got {n_permutations}")
     # Sorted, so that the order in which groups come changes no draw; scaled, as ties between
     # flips are told apart with an absolute slack.
-    values = np.sort(_differences(differences))
+    values = np.sort(as_differences(differences))
     values = values / max(float(np.abs(values).max()), 1e-300)
     n = len(values)
     exact = n < 63 and 2**n <= n_permutations
@@ -157,7 +157,7 @@ def sign_flip_p(
     return float(permutation_p(observed, null, alternative))
 
 
-def _differences(differences: object, name: str = "differences") -> Float[np.ndarray, "group"]:
+def as_differences(differences: object, name: str = "differences") -> Float[np.ndarray, "group"]:
     values = as_scores(differences, name)
     if values.ndim != 1:
         raise InputError(f"{name}: expected one value a group, got shape {values.shape}")
