@@ -4,7 +4,14 @@ Items come in groups (the two sides of a pair, the texts of a situation), so int
 resample groups and permutations exchange only what the design allows.
 """
 
-from .correlation import dummies, kendall, partial_correlation, pearson, spearman
+from .correlation import (
+    dummies,
+    kendall,
+    partial_correlation,
+    pearson,
+    spearman,
+    spearman_difference,
+)
 from .discrimination import (
     accuracy_estimate,
     auroc,
@@ -64,4 +71,5 @@ __all__ = [
     "separation_estimate",
     "sign_flip_p",
     "spearman",
+    "spearman_difference",
 ]

@@ -40,7 +40,7 @@ def n_needed(estimate: Estimate, effect: float, *, power: float = 0.8) -> int:
     deviation = _standard_error(estimate) * math.sqrt(estimate.n_groups)
 
     def found(n: int) -> bool:
-        return _multiple(power, n) * deviation <= abs(effect) * math.sqrt(n)
+        return bool(_multiple(power, n) * deviation <= abs(effect) * math.sqrt(n))
 
     high = MIN_GROUPS
     while not found(high):

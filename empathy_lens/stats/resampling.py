@@ -1,6 +1,7 @@
 """Cluster bootstrap: resample groups, never items that belong together."""
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -147,7 +148,13 @@ class _Shape:
         below = np.searchsorted(self.values, point - slack, side="left")
         up_to = np.searchsorted(self.values, point + slack, side="right")
         n = len(self.values)
-        return float(ndtri(np.clip((below + up_to) / (2 * n), 0.5 / n, 1 - 0.5 / n)))
+        quantile = float(ndtri(np.clip((below + up_to) / (2 * n), 0.5 / n, 1 - 0.5 / n)))
+        if below > 0 and up_to < n:
+            return quantile
+        # Beyond every resample: how far is told by their spread, not by how many were drawn.
+        spread = float(self.values.std())
+        beyond = (point - float(self.values.mean())) / spread if spread else quantile
+        return min(quantile, beyond) if quantile < 0 else max(quantile, beyond)
 
 
 def _boundary(
@@ -209,6 +216,29 @@ def _acceleration(
 
 
 def _weight_chunks(
+    levels: list[np.ndarray], stratum_of_group: np.ndarray, n_resamples: int, seed: int
+) -> Iterator[np.ndarray]:
+    if n_resamples * len(levels[0]) > _CHUNK_ELEMENTS:
+        yield from _drawn_weights(levels, stratum_of_group, n_resamples, seed)
+    else:
+        codes = tuple(tuple(level.tolist()) for level in levels)
+        yield _kept_weights(codes, tuple(stratum_of_group.tolist()), n_resamples, seed)
+
+
+@lru_cache(maxsize=8)  # a card resamples one set of texts for every figure that it gives of them
+def _kept_weights(
+    levels: tuple[tuple[int, ...], ...],
+    stratum_of_group: tuple[int, ...],
+    n_resamples: int,
+    seed: int,
+) -> np.ndarray:
+    arrays = [np.array(level) for level in levels]
+    (weights,) = _drawn_weights(arrays, np.array(stratum_of_group), n_resamples, seed)
+    weights.flags.writeable = False
+    return weights
+
+
+def _drawn_weights(
     levels: list[np.ndarray], stratum_of_group: np.ndarray, n_resamples: int, seed: int
 ) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(seed)
