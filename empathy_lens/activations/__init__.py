@@ -17,7 +17,12 @@ from ..engine import (
     resid_post_cache,
     resolve_layers,
 )
-from .extract import extract_activations, extract_completions, extract_poolings
+from .extract import (
+    extract_activations,
+    extract_completion_poolings,
+    extract_completions,
+    extract_poolings,
+)
 from .store import ActivationStore, open_store
 from .stream import stream_activations
 
@@ -27,6 +32,7 @@ __all__ = [
     "PrecisionChoice",
     "choose_precision",
     "extract_activations",
+    "extract_completion_poolings",
     "extract_completions",
     "extract_poolings",
     "open_store",

@@ -136,6 +136,28 @@ def extract_completions(
     progress: Progress | None = None,
 ) -> Activations:
     """Pooled ``resid_post`` of scored completions, one item each; labels are True for score 2."""
+    return extract_completion_poolings(
+        model,
+        completions,
+        poolings=(pooling,),
+        layers=layers,
+        batch_tokens=batch_tokens,
+        cache=cache,
+        progress=progress,
+    )[pooling]
+
+
+def extract_completion_poolings(
+    model: HookedModel,
+    completions: Sequence[RubricCompletion],
+    *,
+    poolings: Sequence[Pooling] = ("mean", "last"),
+    layers: Sequence[int] | Literal["all"] = "all",
+    batch_tokens: int = BATCH_TOKENS,
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
+) -> dict[Pooling, Activations]:
+    """:func:`extract_completions` under several poolings, by one pass over the texts."""
     if not completions:
         raise InputError("expected at least one completion, got none")
     return _activations(
@@ -144,13 +166,13 @@ def extract_completions(
             _Text(c.text, c.prompt, c.score == 2, c.completion_id, c.scenario_id, c.group)
             for c in completions
         ],
-        Settings(resolve_layers(model, layers), (pooling,), batch_tokens),
+        Settings(resolve_layers(model, layers), tuple(poolings), batch_tokens),
         data=data_hash(completions),
         concept=Concept(),
         paired=False,
         cache=cache,
         progress=progress,
-    )[pooling]
+    )
 
 
 def precision_for(
