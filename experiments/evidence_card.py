@@ -8,6 +8,7 @@ Reads the shipped pairs, or your own, with a model; writes nothing but --out.
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,6 +62,7 @@ def main(
         from empathy_lens.activations import extract_poolings
         from empathy_lens.console import say
         from empathy_lens.data import data_hash, load_pairs
+        from empathy_lens.engine import mean_token_embedding
         from empathy_lens.evidence import Draws, StudyData, evidence_card
         from empathy_lens.evidence.baselines import ablate_words
         from empathy_lens.evidence.embeddings import load_embedding
@@ -85,18 +87,28 @@ def main(
             return extract_poolings(loaded, pairs, layers=wanted)
 
         trains, tests = read(train_pairs, "train"), read(test_pairs, "test")
-        data = StudyData(
-            trains["mean"],
-            tests["mean"],
-            train_pairs,
-            test_pairs,
-            hard=(read(hard_pairs, "hard")["mean"], hard_pairs),
-            masked=(read(masked, "masked test")["mean"], n_ablated),
-            other_poolings=[(trains["last"], tests["last"])],
-            contrasts={name: read(pairs, name)["mean"] for name, pairs in sets.items()},
+        hard, hidden = read(hard_pairs, "hard"), read(masked, "masked test")
+        contrasts = {name: read(pairs, name) for name, pairs in sets.items()}
+        data, *others = (
+            StudyData(
+                trains[pooling],
+                tests[pooling],
+                train_pairs,
+                test_pairs,
+                hard=(hard[pooling], hard_pairs),
+                masked=(hidden[pooling], n_ablated),
+                contrasts={name: one[pooling] for name, one in contrasts.items()},
+            )
+            for pooling in trains
         )
         layer = select_layer(trains["mean"], seed=seed).layer
-        card = evidence_card(data, layer, embed=embed, draws=Draws(seed))
+        card = evidence_card(
+            replace(data, other_poolings=others),
+            layer,
+            embed=embed,
+            token_embed=mean_token_embedding(loaded),
+            draws=Draws(seed),
+        )
         say(card)
         if out is not None:
             asked = [model, device, dtype, layers, n_ablated, embedding, seed]

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from empathy_lens.types import Activations, ContrastivePair, Provenance, Site
+from empathy_lens.types import Activations, ContrastivePair, Provenance, RubricCompletion, Site
 
 PROVENANCE = Provenance(
     model_name="planted", weights_hash="0", dtype="float32", backend="none", transformer_lens="0"
@@ -54,3 +54,35 @@ def activations(some_pairs, *, gap=3.0, layers=LAYERS, planted_at=1, seed=0, axi
         pooling="mean",
         provenance=PROVENANCE,
     )
+
+
+def rubric(situations, *, gap=3.0, layers=LAYERS, planted_at=1, seed=0):
+    """Scored completions, three a situation, that lie along the truth by their score."""
+    rng = np.random.default_rng(seed)
+    texts = [side for p in pairs(2 * situations, seed=seed) for side in (p.positive, p.negative)]
+    completions = tuple(
+        RubricCompletion(
+            completion_id=f"r{i}",
+            scenario_id=f"s{i // 3 % 4}",
+            score=i % 3,
+            text=texts[i],
+            situation=f"situation {i // 3}",
+        )
+        for i in range(3 * situations)
+    )
+    values = rng.standard_normal((len(completions), layers, WIDTH))
+    along = gap / 2 * (np.array([c.score for c in completions]) - 1)
+    values[:, planted_at] += along[:, None] * TRUTH
+    items = Activations(
+        values=torch.from_numpy(values).float(),
+        sites=tuple(Site(layer) for layer in range(layers)),
+        labels=torch.tensor([c.score == 2 for c in completions]),
+        pair_ids=tuple(c.completion_id for c in completions),
+        scenario_ids=tuple(c.scenario_id for c in completions),
+        groups=tuple(c.group for c in completions),
+        n_tokens=(10,) * len(completions),
+        pooling="mean",
+        provenance=PROVENANCE,
+        paired=False,
+    )
+    return items, completions

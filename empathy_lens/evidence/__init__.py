@@ -20,7 +20,8 @@ from .baselines import (
     telling_words,
     word_baselines,
 )
-from .card import Evidence, Headline, Nulls, Ruling, Verdict, above
+from .card import Detectable, DirectionEvidence, Evidence, Headline, Nulls, Ruling, Verdict
+from .claims import CLAIMS, Claim
 from .contrasts import (
     Contrast,
     ContrastCosine,
@@ -29,9 +30,16 @@ from .contrasts import (
     layer_cosines,
 )
 from .embeddings import EMBEDDINGS, Embed, load_embedding
-from .gather import evidence_card
+from .gather import direction_evidence, evidence_card
 from .measure import Behaviour, Draws, StudyData
-from .nulls import LabelSwaps, NullDistribution, label_swap_null, random_direction_null
+from .nulls import (
+    LabelSwaps,
+    NullDistribution,
+    Selectivity,
+    control_tasks,
+    label_swap_null,
+    random_direction_null,
+)
 from .rubric import (
     EiaCorrelation,
     Judge,
@@ -69,13 +77,17 @@ from .verdicts import judge_claims
 
 __all__ = [
     "BASELINES",
+    "CLAIMS",
     "EMBEDDINGS",
     "Baseline",
     "Behaviour",
+    "Claim",
     "Configuration",
     "Contrast",
     "ContrastCosine",
     "Cosines",
+    "Detectable",
+    "DirectionEvidence",
     "Draws",
     "EiaCorrelation",
     "Embed",
@@ -101,14 +113,16 @@ __all__ = [
     "Ruling",
     "ScenarioPrediction",
     "Selection",
+    "Selectivity",
     "StudyData",
     "ValidationResult",
     "Verdict",
     "ablate_words",
-    "above",
     "agreement",
     "best_reader",
+    "control_tasks",
     "direction_cosines",
+    "direction_evidence",
     "evidence_card",
     "judge_claims",
     "judge_quality",

@@ -34,6 +34,9 @@ Pairs = Sequence[ContrastivePair]
 Baseline = Callable[[Pairs, Pairs], Float[np.ndarray, "item"]]
 
 LENGTH = "length"
+TOKEN_EMBEDDING, TOKEN_MEANS = "token_embedding", "token_mean_difference"
+TOKEN_READERS = (TOKEN_EMBEDDING, TOKEN_MEANS)
+"""What a direction can know before any layer has computed: a probe must beat both."""
 MARKS = (r"[.]", r"[,]", r"[!]", r"[?]", r"[;:]", r"[-–—]", r"[\"'“”‘’]", r"[()\[\]]", r"\n")
 N_REMEMBERED = 4096
 """Texts whose words and marks are kept, since a card reads the same ones again and again."""
@@ -109,6 +112,17 @@ def token_embedding(train: Pairs, test: Pairs, embed: Embed) -> Float[np.ndarray
     return _standardised(learnt, read, C=TOKEN_EMBEDDING_C / learnt.shape[1])
 
 
+def token_mean_difference(train: Pairs, test: Pairs, embed: Embed) -> Float[np.ndarray, "item"]:
+    """Projection of mean token embeddings on the difference of the classes' means on train.
+
+    The everyday direction, fitted before any layer: with few pairs it reads more than a regression
+    does. Raises InputError where ``embed`` does not give one finite vector a text.
+    """
+    learnt, read = embedded(texts(train), embed), embedded(texts(test), embed)
+    labels = text_labels(train)
+    return np.asarray(read @ (learnt[labels].mean(axis=0) - learnt[~labels].mean(axis=0)))
+
+
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
     {
         "naive_bayes": naive_bayes,
@@ -123,15 +137,17 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
 def word_baselines(
     embed: Embed | None = None, token_embed: Embed | None = None
 ) -> dict[str, Baseline]:
-    """The baselines by name, before them ``token_embedding`` and ``sentence_embedding`` where
-    their embeddings are given.
+    """The baselines by name, before them the readers of token embeddings (:data:`TOKEN_READERS`)
+    and ``sentence_embedding`` where their embeddings are given.
 
     These come first so that ties in :func:`best_reader` go to them: they also read words that no
     train text has. They read each text once, however often the baselines of one call are used.
     """
     readers: dict[str, Baseline] = {}
     if token_embed is not None:
-        readers["token_embedding"] = partial(token_embedding, embed=remembered(token_embed))
+        once = remembered(token_embed)
+        readers[TOKEN_EMBEDDING] = partial(token_embedding, embed=once)
+        readers[TOKEN_MEANS] = partial(token_mean_difference, embed=once)
     if embed is not None:
         readers["sentence_embedding"] = partial(sentence_embedding, embed=remembered(embed))
     return readers | dict(BASELINES)

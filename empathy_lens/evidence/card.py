@@ -1,22 +1,22 @@
-"""The evidence card: everything that is known of one direction, and the rules of a verdict.
+"""The evidence card: everything that is known of a concept's directions, as it is stored.
 
-A claim is judged by the rule of three (:func:`above`) and is as strong as its weakest condition
-(:func:`weakest`); the claims themselves are in ``verdicts.py``.
+What is claimed of them, and by which rules, is in ``claims.py`` and ``verdicts.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from ..data import Overlap
 from ..types import Estimate
+from .baselines import ReaderChoice
 from .contrasts import Contrast
 from .measure import Figures
-from .nulls import NullDistribution
+from .nulls import NullDistribution, Selectivity
 from .selection import EstimatorRow, Selection
 from .transfer import HardPairs, MaskedPairs
 
@@ -27,11 +27,19 @@ itself did not reach above the null value, whatever its interval."""
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim in plain words, what the rule says of it, and the numbers that say so."""
+    """A claim in plain words, what its rule says of one direction, and the numbers that say so.
+
+    ``configuration`` names the direction (empty: the claim is about none in particular), ``rule``
+    the rule in words; ``p_holm`` is corrected for all claims of the card, None where the claim has
+    no p. All three are missing in cards older than them.
+    """
 
     claim: str
     verdict: Ruling
     because: str
+    configuration: str = ""
+    rule: str = ""
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,59 +60,115 @@ class Nulls:
     other_contrasts: Figures = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Detectable:
+    """What a test could have found: ``effect`` is the smallest true effect that it finds in 80% of
+    draws with its ``n`` situations (or prompts); ``n_needed`` of them find ``wanted``, the smallest
+    effect that matters, as often. In the figure's own unit, measured from its null value."""
+
+    effect: float
+    n: int
+    wanted: float
+    n_needed: int
+
+
 Overlaps = Annotated[tuple[Overlap, ...], Field(exclude_if=lambda overlaps: not overlaps)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """What :func:`evidence_card` measured: the content of ``evidence.json``.
+class DirectionEvidence:
+    """What was measured of one direction: that of an estimator at a layer under a pooling.
 
-    AUROCs lie in [0, 1], 0.5 = chance. A figure is None where the data cannot support it; then
-    ``not_computed`` says why. ``probe`` is the direction's AUROC on the test pairs, which no
-    choice has seen. ``overlaps`` is what train and test share; where they share anything, no claim
-    on test is supported. ``delta_vs_baselines`` are probe minus each baseline on its items; the
-    headline ``delta_vs_best_baseline`` is the one against the baseline with the highest test
-    AUROC, a choice that can only be to the probe's disadvantage. ``leave_one_..._out`` are AUROCs
-    on each part of train by a direction that never saw it, with their mean within parts.
-    ``selection`` is the choice of layer, estimator and pooling by nested cross-validation, beside
-    the card's own direction. ``rubric_partial`` is ``rubric`` given the texts' length and
-    scenario. ``steering`` is the content of ``steering_examples.json``.
+    AUROCs lie in [0, 1], 0.5 = chance. ``probe`` is the direction's AUROC on the test pairs, which
+    no choice has seen; ``paired_accuracy`` the share of test pairs whose positive side projects
+    higher, and ``d_z`` the mean of their differences in units of its standard deviation.
+    ``delta_vs_baselines`` are probe minus each reader of words; ``delta_vs_best_baseline`` is the
+    one over the reader that train folds chose. ``given_words`` is the probe's coefficient in a
+    conditional logit on pair differences, given what the readers say (log-odds per standard
+    deviation). ``leave_one_scenario_out`` are AUROCs on each scenario of train by a direction that
+    never saw it, with their mean, and that mean's gain over readers that never saw it either.
+    ``rubric`` correlates projections with rubric scores, ``rubric_partial`` the same given length
+    and scenario, ``rubric_given_words`` given what readers of words say too, and ``rubric_gains``
+    are ``rubric`` minus the same of each of these readers. ``minimal_detectable`` says
+    what the tests could have found. A figure is None where the data cannot support it.
     """
 
-    headline: Headline = Headline("", None)
     layer: int
     estimator: str
     pooling: str
+    probe: Estimate | None = None
+    paired_accuracy: Estimate | None = None
+    d_z: Estimate | None = None
+    selectivity: Selectivity | None = None
+    delta_vs_best_baseline: Estimate | None = None
+    delta_vs_baselines: Figures = field(default_factory=dict)
+    given_words: Estimate | None = None
+    nulls: Nulls = Nulls()
+    leave_one_scenario_out: Figures = field(default_factory=dict)
+    leave_one_scenario_out_mean: Estimate | None = None
+    leave_one_scenario_out_gains: Figures = field(default_factory=dict)
+    lexically_ablated: MaskedPairs | None = None
+    hard_pairs: HardPairs | None = None
+    contrasts: Mapping[str, Contrast] = field(default_factory=dict)
+    rubric: Estimate | None = None
+    rubric_partial: Estimate | None = None
+    rubric_given_words: Estimate | None = None
+    rubric_gains: Figures = field(default_factory=dict)
+    minimal_detectable: Mapping[str, Detectable] = field(default_factory=dict)
+
+    @property
+    def configuration(self) -> str:
+        """Which direction this is, in words."""
+        return f"{self.estimator}, layer {self.layer}, {self.pooling} pooling"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence(DirectionEvidence):
+    """What :func:`evidence_card` measured: the content of ``evidence.json``.
+
+    Its own fields are those of the study's direction; ``selected`` are the same of the
+    configuration that cross-validation on train chose (None where that is the same one), and
+    ``selection`` says how it was chosen. ``overlaps`` is what train and test share; where they
+    share anything, no claim on test is supported. ``reader`` is the reader of words that train
+    folds chose. ``steering`` is the content of ``steering_examples.json``, ``own_acts`` what the
+    model's own play shows. ``not_computed`` says why a figure is None.
+    """
+
+    headline: Headline = Headline("", None)
     n_train_pairs: int
     n_test_pairs: int
     overlaps: Overlaps = ()
-    probe: Estimate | None = None
     baselines: Figures = field(default_factory=dict)
-    delta_vs_best_baseline: Estimate | None = None
-    delta_vs_baselines: Figures = field(default_factory=dict)
-    nulls: Nulls = Nulls()
+    reader: ReaderChoice | None = None
     permutation_p_corrected: float | None = None
-    leave_one_scenario_out: Figures = field(default_factory=dict)
-    leave_one_scenario_out_mean: Estimate | None = None
     leave_one_source_out: Figures = field(default_factory=dict)
     leave_one_source_out_mean: Estimate | None = None
     leave_one_format_out: Figures = field(default_factory=dict)
     leave_one_format_out_mean: Estimate | None = None
-    lexically_ablated: MaskedPairs | None = None
-    hard_pairs: HardPairs | None = None
-    contrasts: Mapping[str, Contrast] = field(default_factory=dict)
     estimators: Mapping[str, EstimatorRow] = field(default_factory=dict)
     selection: Selection | None = None
-    rubric: Estimate | None = None
-    rubric_partial: Estimate | None = None
+    selected: DirectionEvidence | None = None
     steering: dict[str, JsonValue] | None = None
+    own_acts: Estimate | None = None
     verdicts: tuple[Verdict, ...] = ()
     not_computed: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def directions(self) -> tuple[DirectionEvidence, ...]:
+        """The study's direction, and the selected one where it is another."""
+        return (self,) if self.selected is None else (self, self.selected)
+
     def __str__(self) -> str:
-        """The card as plain text: the headline, then a verdict and its reason a claim."""
-        claims = [f"{v.verdict:>13}  {v.claim}\n{'':15}{v.because}" for v in self.verdicts]
-        return "\n".join([self.headline.text, "", *claims])
+        """The card as plain text: the headline, then of each direction a verdict, its reason and
+        its rule a claim."""
+        lines = [self.headline.text]
+        for configuration in dict.fromkeys(v.configuration for v in self.verdicts):
+            lines += ["", configuration] if configuration else [""]
+            for v in self.verdicts:
+                if v.configuration == configuration:
+                    lines += [f"{v.verdict:>13}  {v.claim}", f"{'':15}{v.because}"]
+                    lines += [f"{'':15}rule: {v.rule}"] if v.rule else []
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         return (
@@ -113,88 +177,3 @@ class Evidence:
             f"{sum(v.verdict == 'supported' for v in self.verdicts)} of {len(self.verdicts)} "
             "claims supported)"
         )
-
-
-@dataclass(frozen=True)
-class RandomShare:
-    """How many random directions were steered, and the share that moved texts less than ours."""
-
-    __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)
-
-    n: int
-    share_below: float | None = None
-
-
-@dataclass(frozen=True)
-class SteeringOutcome:
-    """What the rule reads of ``steering_examples.json``, whose other entries it passes by."""
-
-    __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)
-
-    successes: int
-    out_of: int
-    random: RandomShare | None = None
-    rule: str = ""
-
-
-CHANCE = 0.5
-ALPHA = 0.05
-FEW = 30
-"""Below so many situations (or trials) a verdict says that they are few."""
-
-
-def above(estimate: Estimate | None, threshold: float) -> Ruling:
-    """Supported, not supported or cannot tell: is the figure above the threshold?
-
-    *Supported* where its whole interval lies above; *not supported* where the figure itself does
-    not reach above; *cannot tell* where it does but the interval includes the threshold, or where
-    there is no figure.
-    """
-    if estimate is None or estimate.n_groups < 2:
-        return "cannot tell"
-    if estimate.low > threshold:
-        return "supported"
-    return "cannot tell" if estimate.value > threshold else "not supported"
-
-
-def significant(p: float | None) -> Ruling:
-    """Supported where p is at most ALPHA; a larger or missing p cannot tell."""
-    return "supported" if p is not None and p <= ALPHA else "cannot tell"
-
-
-def weakest(rulings: Iterable[Ruling]) -> Ruling:
-    """The most doubtful ruling: "refuted", "not supported", "cannot tell", then "supported"."""
-    order: tuple[Ruling, ...] = ("refuted", "not supported", "cannot tell", "supported")
-    return min(rulings, key=order.index, default="cannot tell")
-
-
-def named_n(estimate: Estimate) -> str:
-    """How many situations stand behind a figure, and whether they are few."""
-    return f"n = {estimate.n_groups} situations{few(estimate.n_groups)}"
-
-
-def few(n: int) -> str:
-    return " (few)" if n < FEW else ""
-
-
-def p_text(p: float | None) -> str:
-    return f"p = {'not computed' if p is None else f'{p:.3g}'}"
-
-
-def beside(baselines: Figures, gains: Figures) -> str:
-    """Each word baseline, and how much better the probe is."""
-    compared = (
-        f"{name} {one.value:.3f} (difference {gains.get(name) or 'not computed'})"
-        for name, one in baselines.items()
-        if one is not None
-    )
-    return ", ".join(compared) or "not computed"
-
-
-def unknown(claim: str, e: Evidence, *parts: str) -> Verdict:
-    """ "Cannot tell", with the recorded reason of the first part that has one."""
-    for part in parts:
-        for name, reason in e.not_computed.items():
-            if name == part or name.startswith(f"{part}: "):
-                return Verdict(claim, "cannot tell", reason)
-    return Verdict(claim, "cannot tell", "not measured in this run")

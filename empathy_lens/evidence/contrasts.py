@@ -17,9 +17,13 @@ from torch import Tensor
 from .. import stats
 from ..directions import sides
 from ..types import Activations, Direction, Estimate
-from .measure import Attempts, ItemScores, fit, probe_scores, swap_p
+from .measure import Attempts, ItemScores, differences, fit, probe_scores
 
 N_FLIPS = 1000
+EQUIVALENT = 0.5
+"""A concept whose gap along the direction is surely less than this share of our own is not it."""
+POWER_EACH_SIDE = 0.9
+"""For both ends of an interval to keep within bounds in 80% of draws."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,14 @@ class Contrast:
     """How our direction and another concept's bear on each other's pairs.
 
     ``auroc`` is our direction's on the other concept's pairs, in [0, 1]; 0.5 = it does not see
-    them. ``p_holm`` is its two-sided p, labels swapped within pairs, corrected for all contrast
-    sets (Holm 1979). ``cosine`` and ``cosine_p95`` are as in :class:`ContrastCosine`.
-    ``own_direction`` is the AUROC of the other concept's direction on *our* test pairs, its sign
-    chosen on our train pairs; ``gain`` is our AUROC there minus that. None: no figure.
+    them. ``equivalence`` is the mean gap that their pairs show along our direction as a share of
+    the gap that our own test pairs show (Fieller's interval): 0 = none, 1 = as much.
+    ``sign_flip_p`` is the two-sided p of their gap, ``p_holm`` the same corrected for all contrast
+    sets (Holm 1979). ``pairs_needed`` is how many pairs each set would need for the interval of
+    ``equivalence`` to fit within ±0.5 in 80% of draws, were the share 0. ``cosine`` and
+    ``cosine_p95`` are as in :class:`ContrastCosine`. ``own_direction`` is the AUROC of the other
+    concept's direction on *our* test pairs, its sign chosen on our train pairs; ``gain`` is our
+    AUROC there minus that. None: no figure.
     """
 
     auroc: Estimate | None
@@ -39,6 +47,9 @@ class Contrast:
     cosine_p95: float | None
     own_direction: Estimate | None
     gain: Estimate | None
+    equivalence: Estimate | None = None
+    sign_flip_p: float | None = None
+    pairs_needed: int | None = None
 
 
 def judge_contrasts(
@@ -50,14 +61,10 @@ def judge_contrasts(
     attempt: Attempts,
 ) -> dict[str, Contrast]:
     """Every contrast set against the direction; reasons for missing figures go to ``attempt``."""
-    rows, p_values = {}, {}
-    for name, items in contrasts.items():
-        part = f"contrasts: {name}"
-        values = attempt(part, probe_scores, direction, items)
-        auroc = attempt.auroc(part, values, items)
-        rows[name] = _beside_own(direction, items, auroc, train, test, part, attempt)
-        if values is not None and auroc is not None:
-            p_values[name] = swap_p(values, items, attempt.draws, alternative="two-sided").p[0]
+    rows = {
+        name: _judge(name, direction, contrasts[name], train, test, attempt) for name in contrasts
+    }
+    p_values = {name: row.sign_flip_p for name, row in rows.items() if row.sign_flip_p is not None}
     if p_values:
         corrected = stats.holm(list(p_values.values())).tolist()
         for name, p in zip(p_values, corrected, strict=True):
@@ -65,30 +72,47 @@ def judge_contrasts(
     return rows
 
 
-def _beside_own(
+def _judge(
+    name: str,
     direction: Direction,
     contrast: Activations,
-    auroc: Estimate | None,
     train: Activations,
     test: Activations,
-    part: str,
     attempt: Attempts,
 ) -> Contrast:
-    """``auroc`` with what the contrast's own direction shows; ``p_holm`` is None as yet."""
+    """One contrast set; ``p_holm`` is None as yet."""
+    part = f"contrasts: {name}"
     own_part = f"{part} (own direction)"
+    values = attempt(part, probe_scores, direction, contrast)
+    ours = attempt(part, probe_scores, direction, test)
+    equivalence = None
+    if values is not None and ours is not None:
+        gaps = differences(values, contrast), differences(ours, test)
+        equivalence = attempt(f"{part} (share)", stats.gap_ratio, *gaps)
+    measured = Contrast(
+        auroc=attempt.auroc(part, values, contrast),
+        p_holm=None,
+        cosine=None,
+        cosine_p95=None,
+        own_direction=None,
+        gain=None,
+        equivalence=equivalence,
+        sign_flip_p=attempt.paired(part, values, contrast).sign_flip_p,
+        pairs_needed=None
+        if equivalence is None
+        else stats.n_needed(equivalence, EQUIVALENT, power=POWER_EACH_SIDE),
+    )
     theirs = attempt(own_part, fit, contrast, direction.site.layer, "mean_difference")
     if theirs is None:
-        return Contrast(auroc, None, None, None, None, None)
+        return measured
     own = attempt(own_part, _oriented_scores, theirs, train, test)
-    ours = attempt(part, probe_scores, direction, test)
     cosine = _cosine(direction, theirs, contrast, attempt.draws.seed)
-    return Contrast(
-        auroc=auroc,
-        p_holm=None,
+    return replace(
+        measured,
         cosine=cosine.cosine,
         cosine_p95=cosine.shuffled_p95,
-        own_direction=attempt.auroc(part, own, test),
-        gain=attempt.gain(part, ours, own, test),
+        own_direction=attempt.auroc(own_part, own, test),
+        gain=attempt.gain(own_part, ours, own, test),
     )
 
 

@@ -7,7 +7,7 @@ None and a recorded reason, so that no number on the card looks finer than it is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, ParamSpec, TypeVar, cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from .. import stats
 from ..directions import Estimator, fit_direction
 from ..errors import DegenerateDataError, InputError, NonFiniteError
-from ..types import Activations, Direction, Estimate
+from ..types import Activations, Direction, Estimate, Pooling, RubricCompletion
 from .baselines import Baseline, Pairs
 from .validation import LayerSelection, scores, select_layer
 
@@ -26,6 +26,7 @@ MIN_SITUATIONS = 6
 """Fewer independent situations give no figure: a bootstrap of five has 126 outcomes in all, and
 its interval would look far surer than five situations are."""
 
+CHANCE = 0.5
 ItemScores = Float[np.ndarray, "item"]
 WordScores = Mapping[str, ItemScores]
 """Scores of the same items by each word baseline."""
@@ -65,14 +66,30 @@ DRAWS = Draws()
 
 
 @dataclass(frozen=True)
+class Paired:
+    """Differences within pairs: share above 0 (ties half), their mean in units of its standard
+    deviation, and the two-sided p of flipping their signs."""
+
+    accuracy: Estimate | None = None
+    d_z: Estimate | None = None
+    sign_flip_p: float | None = None
+
+
+@dataclass(frozen=True)
 class Attempts:
     """Measures parts of a card; where the data cannot support one, gives None and notes why.
 
     The methods also give None where the scores they need are None, whose reason is noted already.
+    ``of`` names the direction whose parts these are, where there are several.
     """
 
     draws: Draws = DRAWS
     reasons: dict[str, str] = field(default_factory=dict)
+    of: str = ""
+
+    def about(self, of: str) -> Attempts:
+        """The same for another direction, noting reasons in the same place under its name."""
+        return replace(self, of=of)
 
     def __call__(
         self, part: str, compute: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -81,8 +98,12 @@ class Attempts:
         try:
             return compute(*args, **kwargs)
         except DegenerateDataError as error:
-            self.reasons[part] = str(error)
+            self.note(part, str(error))
             return None
+
+    def note(self, part: str, reason: str) -> None:
+        """Notes why a part is not there."""
+        self.reasons[f"{self.of}: {part}" if self.of else part] = reason
 
     def auroc(self, part: str, values: ItemScores | None, items: Activations) -> Estimate | None:
         """:func:`group_auroc` of the scores."""
@@ -109,6 +130,28 @@ class Attempts:
         return {
             name: self.gain(f"{part}: {name}", values, one, items) for name, one in words.items()
         }
+
+    def paired(self, part: str, values: ItemScores | None, items: Activations) -> Paired:
+        """What the differences within pairs say; empty without scores."""
+        if values is None:
+            return Paired()
+        found = self(f"{part}: pairs", _paired, values, items, self.draws)
+        return Paired() if found is None else found
+
+    def given_words(
+        self,
+        part: str,
+        values: ItemScores | None,
+        words: WordScores,
+        rivals: Sequence[str],
+        items: Activations,
+    ) -> Estimate | None:
+        """The coefficient of the scores in a conditional logit on differences within pairs, beside
+        those of some readers of words; in log-odds per standard deviation."""
+        if values is None:
+            return None
+        columns = [values, *(words[name] for name in rivals if name in words)]
+        return self(f"{part}: given words", _given_words, columns, items, self.draws)
 
     def words(
         self,
@@ -137,7 +180,8 @@ class StudyData:
     ``hard``: pairs where words and deeds part. ``contrasts``: activations of other concepts' pairs
     by name ("sentiment", "task_focus", …). ``masked``: activations of the test pairs after
     :func:`~empathy_lens.evidence.baselines.ablate_words`, and the number of words masked.
-    ``other_poolings``: train and test again under further poolings, for the choice among them.
+    ``rubric``: activations of scored completions. ``other_poolings``: the same texts under further
+    poolings, for the choice among them; what one lacks is not measured of a direction in it.
 
     Raises InputError for activations and pairs of different texts, NonFiniteError for a NaN or
     infinity among the activations.
@@ -150,7 +194,8 @@ class StudyData:
     hard: tuple[Activations, Pairs] | None = None
     contrasts: Mapping[str, Activations] = field(default_factory=dict)
     masked: tuple[Activations, int] | None = None
-    other_poolings: Sequence[tuple[Activations, Activations]] = ()
+    rubric: tuple[Activations, Sequence[RubricCompletion]] | None = None
+    other_poolings: Sequence[StudyData] = ()
 
     def __post_init__(self) -> None:
         for name, items in {"train": self.train, "test": self.test, **self.others}.items():
@@ -163,19 +208,33 @@ class StudyData:
         named = {f"contrasts[{name!r}]": items for name, items in self.contrasts.items()}
         named |= {} if self.hard is None else {"hard": self.hard[0]}
         named |= {} if self.masked is None else {"masked": self.masked[0]}
-        for train, test in self.other_poolings:
-            named |= {f"{train.pooling} train": train, f"{train.pooling} test": test}
+        named |= {} if self.rubric is None else {"rubric": self.rubric[0]}
+        for other in self.other_poolings:
+            pooling = other.train.pooling
+            named |= {f"{pooling} train": other.train, f"{pooling} test": other.test}
+            named |= {f"{pooling} {name}": items for name, items in other.others.items()}
         return named
+
+    @property
+    def poolings(self) -> tuple[StudyData, ...]:
+        """The texts under each pooling, this one first."""
+        return (self, *self.other_poolings)
+
+    def under(self, pooling: Pooling) -> StudyData:
+        """The texts under a pooling that :attr:`poolings` has."""
+        return next(data for data in self.poolings if data.train.pooling == pooling)
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What was measured elsewhere of behaviour: the correlation of projections with rubric
-    scores, the same given length and scenario, and the content of ``steering_examples.json``."""
+    """What was measured elsewhere of behaviour.
 
-    rubric: Estimate | None = None
-    rubric_partial: Estimate | None = None
+    ``steering`` is the content of ``steering_examples.json``; ``own_acts`` the partial rank
+    correlation of projections before an act with the act, in the model's own play.
+    """
+
     steering: dict[str, JsonValue] | None = None
+    own_acts: Estimate | None = None
 
 
 NO_BEHAVIOUR = Behaviour()
@@ -256,10 +315,36 @@ def probe_scores(direction: Direction, activations: Activations) -> ItemScores:
 def group_auroc(values: ItemScores, items: Activations, draws: Draws) -> Estimate:
     """AUROC over the items, resampled by situation within scenarios as far as those allow.
 
-    Raises DegenerateDataError for one class, constant scores or too few situations.
+    Its p inverts the same interval at 0.5. Raises DegenerateDataError for one class, constant
+    scores or too few situations.
     """
-    labels = items.labels.numpy()
-    return cast(Estimate, stats.auroc_estimate(values, labels, draws.design(items)))
+    labels, design = items.labels.numpy(), draws.design(items)
+    return cast(Estimate, stats.auroc_estimate(values, labels, design, null=CHANCE))
+
+
+def differences(values: ItemScores, items: Activations) -> Float[np.ndarray, "situation"]:
+    """How much higher the positive side of a pair scores, averaged over a situation's pairs."""
+    return stats.pair_differences(
+        values, items.labels.numpy(), list(items.pair_ids), list(items.groups)
+    )
+
+
+def _paired(values: ItemScores, items: Activations, draws: Draws) -> Paired:
+    draws.design(items)  # raises for too few situations
+    each, seed, n = differences(values, items), draws.seed, draws.n_resamples
+    return Paired(
+        stats.paired_accuracy(each, seed=seed, n_resamples=n),
+        stats.cohen_dz(each, seed=seed, n_resamples=n),
+        stats.sign_flip_p(each, n_permutations=n, seed=seed),
+    )
+
+
+def _given_words(columns: Sequence[ItemScores], items: Activations, draws: Draws) -> Estimate:
+    draws.design(items)  # raises for too few situations
+    if len(columns) < 2:
+        raise DegenerateDataError("no reader of words could be fitted")
+    each = [differences(values, items) for values in columns]
+    return stats.conditional_logit(np.stack(each, axis=1))[0]
 
 
 def _auroc_gain(

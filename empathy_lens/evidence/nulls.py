@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 from .. import stats
-from ..directions import random_directions, sides
+from ..directions import Estimator, random_directions, sides
 from ..errors import DegenerateDataError, InputError
 from ..types import Activations
-from .measure import Draws
+from .measure import Draws, fit, probe_scores
 from .validation import group_folds
 
 
@@ -59,6 +60,50 @@ def random_direction_null(
     oriented = np.where(train_auroc >= 0.5, test_auroc, 1 - test_auroc)
     what = f"test AUROC of random directions at layer {layer}, each oriented on the train pairs"
     return _distribution(oriented, observed, what)
+
+
+@dataclass(frozen=True)
+class Selectivity:
+    """AUROC on test minus the mean AUROC of control tasks (Hewitt & Liang 2019): the same fit at
+    the same layer to labels drawn at random, both labels of a situation's pairs together, and
+    tested on labels drawn so too. 0 = the probe reads any labels as well."""
+
+    selectivity: float
+    control: NullDistribution
+
+
+N_CONTROL_TASKS = 50
+
+
+def control_tasks(
+    train: Activations,
+    test: Activations,
+    layer: int,
+    estimator: str | Estimator,
+    observed: float,
+    *,
+    n: int = N_CONTROL_TASKS,
+    seed: int,
+) -> Selectivity:
+    """The observed AUROC beside those of ``n`` control tasks.
+
+    Raises DegenerateDataError where random labels give no direction.
+    """
+    rng = np.random.default_rng(seed)
+    aurocs = np.empty(n)
+    for i in range(n):
+        drawn_train, drawn_test = (_labels_at_random(items, rng) for items in (train, test))
+        direction = fit(drawn_train, layer, estimator)
+        aurocs[i] = stats.auroc(probe_scores(direction, test), drawn_test.labels.numpy())
+    what = f"test AUROC of control tasks at layer {layer}: labels at random by situation"
+    null = _distribution(aurocs, observed, what)
+    return Selectivity(observed - null.mean, null)
+
+
+def _labels_at_random(items: Activations, rng: np.random.Generator) -> Activations:
+    _, situation = np.unique(np.asarray(items.groups), return_inverse=True)
+    swapped = (rng.random(int(situation.max()) + 1) < 0.5)[situation]
+    return replace(items, labels=torch.from_numpy(items.labels.numpy() ^ swapped))
 
 
 def label_swap_null(train: Activations, draws: Draws) -> LabelSwaps:

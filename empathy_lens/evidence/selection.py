@@ -157,16 +157,19 @@ def judge_selection(
 
     ``words`` are scores of test items. None with the reason where nothing could be tried.
     """
-    part, poolings = "selection", [(data.train, data.test), *data.other_poolings]
-    trains, tests = (_pools([pool[side] for pool in poolings]) for side in (0, 1))
+    part = "selection"
+    trains, tests = (
+        _pools([pool.train for pool in data.poolings]),
+        _pools([pool.test for pool in data.poolings]),
+    )
     rows = compare_estimators(trains, tests, estimators, attempt=attempt)
     headline = attempt(part, probe_scores, direction, data.test)
     if not rows:
-        attempt.reasons[part] = "no configuration could be cross-validated on the train pairs"
+        attempt.note(part, "no configuration could be cross-validated on the train pairs")
         return rows, None
     chosen = _best_of(list(rows.values()))
-    train, test = next(pool for pool in poolings if pool[0].pooling == chosen.pooling)
-    fitted = fit(train, chosen.layer, chosen.estimator)
+    test = data.under(chosen.pooling).test
+    fitted = fit(data.under(chosen.pooling).train, chosen.layer, chosen.estimator)
     nested = attempt(f"{part}: nested", nested_auroc, trains, estimators, attempt.draws)
     values = attempt(part, probe_scores, fitted, test)
     gains = attempt.gains(f"{part}: gains", values, words, test)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Annotated, cast
 
 import numpy as np
 import torch
@@ -15,6 +16,10 @@ from .. import stats
 from ..directions import Estimator, check_same_model, fit_direction
 from ..errors import DegenerateDataError, InputError
 from ..types import Activations, Direction, Estimate
+from ..types.activations import NEWER
+
+FEW = 12
+"""Below so many situations a figure is said to rest on few."""
 
 
 @dataclass(frozen=True)
@@ -22,17 +27,22 @@ class LayerValidation:
     """How well a direction tells the classes apart on given items.
 
     ``auroc`` in [0, 1] (0.5 = chance), ``accuracy`` in [0, 1] at the direction's own threshold,
-    ``separation`` as Cohen's d between the classes' projections.
+    ``separation`` as Cohen's d between the classes' projections. ``fitted_on_these``: the direction
+    was fitted on these very texts, so that none of the figures says anything of others.
     """
 
     auroc: Estimate
     accuracy: Estimate
     separation: Estimate
+    fitted_on_these: Annotated[bool, NEWER] = field(default=False, kw_only=True)
 
     def __repr__(self) -> str:
+        n = self.auroc.n_groups
+        doubts = ["fitted on these very texts"] * self.fitted_on_these
+        doubts += [f"only {n} situations"] * (n < FEW)
         return (
             f"{type(self).__name__}(AUROC {self.auroc}, accuracy {self.accuracy}, "
-            f"Cohen's d {self.separation})"
+            f"Cohen's d {self.separation}{''.join(f'; {doubt}' for doubt in doubts)})"
         )
 
 
@@ -104,6 +114,13 @@ def group_folds(
 
     Raises DegenerateDataError with fewer groups than two folds need.
     """
+    return _group_folds(tuple(groups), tuple(strata), n_folds, seed).copy()
+
+
+@lru_cache(maxsize=256)  # a card asks for the same folds at every layer, estimator and pooling
+def _group_folds(
+    groups: tuple[str, ...], strata: tuple[str, ...], n_folds: int, seed: int
+) -> Int[np.ndarray, "item"]:
     n_groups = len(set(groups))
     if n_groups < 4:
         raise DegenerateDataError(
@@ -196,6 +213,8 @@ def validate_direction(
         auroc=cast(Estimate, stats.auroc_estimate(values, labels, design)),
         accuracy=stats.accuracy_estimate((values > 0) == labels, design),
         separation=cast(Estimate, stats.separation_estimate(values, labels, design)),
+        fitted_on_these=bool(direction.provenance.data_hash)
+        and direction.provenance.data_hash == activations.provenance.data_hash,
     )
 
 

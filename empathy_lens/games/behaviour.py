@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..evidence.card import Ruling, Verdict
+from ..evidence.claims import OWN_ACTS, SMALLEST_CORRELATION, Part, rule_of_three
 from ..types import Direction, Estimate, Optionally
 from .episodes import GAMES, GameId, ScoreSummary, summarise_scores
 from .on_policy import (
@@ -49,15 +50,6 @@ CLAIMS = {
 }
 """What the projection before a choice is set against, given game × turn and disposition. The claim
 is made of the first; the others stand beside it, each ruled on its own."""
-
-OWN_ACTS = "predicts the model's own acts"
-SMALLEST = 0.1
-"""The smallest partial correlation that matters: a hundredth of the variance of the ranks."""
-RULE = (
-    f"partial rank correlation of the projection before every choice with helping, given {GIVEN}; "
-    f"{UNIT} resampled together, p from the same resamples: supported where the whole 95% interval "
-    f"lies above 0 with p at most 0.05, refuted where it lies below {SMALLEST:g}, else cannot tell"
-)
 
 
 @dataclass(frozen=True)
@@ -186,28 +178,26 @@ def verdict(prediction: OnPolicyPrediction) -> Verdict:
         for claim in ("leaning", "score")
     )
     return Verdict(
-        OWN_ACTS,
+        OWN_ACTS.name,
         ruling(figure),
         f"partial rank correlation with helping {figure or 'not computed'}, {n}; AUROC "
         f"{every.auroc or 'not computed'}; beside it: {beside}",
+        rule=OWN_ACTS.rule,
+        p_holm=None if figure is None else figure.p,
     )
 
 
 def ruling(figure: Estimate | None) -> Ruling:
     """What the rule says of a partial correlation whose p comes from its interval."""
-    if figure is None:
-        return "cannot tell"
-    if figure.high < SMALLEST:
-        return "refuted"
-    surely = figure.low > 0 and figure.p is not None and figure.p <= 0.05
-    return "supported" if surely else "cannot tell"
+    p = None if figure is None else figure.p
+    return rule_of_three([Part(figure, 0.0, SMALLEST_CORRELATION)], p)
 
 
 def verdicts(prediction: OnPolicyPrediction) -> dict[str, ClaimRulings]:
     """Whether projections are higher where more help follows, by the evidence card's rule.
 
     *Supported* where the whole interval is above 0 with p at most 0.05, *refuted* where it is
-    below ``SMALLEST``, *cannot tell* else or without a figure: for all episodes, and within each
+    below what matters, *cannot tell* else or without a figure: for all episodes, and within each
     game and each disposition. Each is ruled on its own; nothing is corrected for their number.
     """
 

@@ -18,7 +18,7 @@ from ..steering.examples import ALPHAS, CONTROL_ALPHAS, SteeringResults
 from ..types import Progress
 from . import stages
 from .criteria import seed_criteria
-from .inputs import CONTRASTS, DataFiles, Study, StudyOptions, parse_layers
+from .inputs import CONTRASTS, POOLINGS, DataFiles, Study, StudyOptions, parse_layers
 from .runs import Run, versions
 
 __all__ = ["CONTRASTS", "DataFiles", "StudyOptions", "parse_layers", "run_study", "summarise"]
@@ -42,7 +42,7 @@ def run_study(
     for name in hashes:
         run.stage(
             f"activations_{name}",
-            [study.model_request, hashes[name], study.poolings(name), versions()],
+            [study.model_request, hashes[name], POOLINGS, versions()],
             list(study.activation_files(name).values()),
             partial(stages.extract, study, name),
         )

@@ -32,7 +32,7 @@ from ..types import Activations, Concept, ContrastivePair, Direction, HookedMode
 from .runs import Run
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "last")
-"""How train and test are pooled. The run's directions use the first; the evidence compares."""
+"""How texts are pooled. The run's directions use the first; the evidence compares."""
 
 SHOWN = 5
 """Overlaps named in a message."""
@@ -251,15 +251,11 @@ class Study:
     def path(self, name: str) -> Path:
         return self.run.folder / name
 
-    def poolings(self, name: str) -> tuple[Pooling, ...]:
-        """How a set of texts is pooled: only what the evidence compares in more than one way."""
-        return POOLINGS if name in ("train", "test") else POOLINGS[:1]
-
     def activation_files(self, name: str) -> dict[Pooling, str]:
         """Where a set's activations are in the run's folder, by pooling."""
         return {
             pooling: f"activations/{name}{'' if pooling == 'mean' else f'_{pooling}'}.safetensors"
-            for pooling in self.poolings(name)
+            for pooling in POOLINGS
         }
 
     def activations(self, name: str, pooling: Pooling = "mean") -> Activations:

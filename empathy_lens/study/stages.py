@@ -7,11 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..activations import extract_completions, extract_poolings
+import numpy as np
+
+from ..activations import extract_completion_poolings, extract_poolings
 from ..directions import fit_directions
 from ..directions.store import load_directions, save_activations, save_directions, save_vectors
+from ..engine import mean_token_embedding
 from ..errors import DegenerateDataError
 from ..evidence import Behaviour, Draws, StudyData, evidence_card
+from ..evidence.baselines import best_reader, word_baselines
 from ..evidence.contrasts import direction_cosines
 from ..evidence.rubric import (
     EiaCorrelation,
@@ -29,6 +33,7 @@ from ..evidence.validation import (
     select_layer,
     validate_direction,
 )
+from ..evidence.words import read_texts, rivals_of
 from ..games.behaviour import OnPolicy
 from ..results import DataSet, RunConfig, read_result, read_stored, to_plain
 from ..steering import SweepSettings, steering_sweep
@@ -40,6 +45,7 @@ from ..steering.examples import (
     SteeringResults,
     sweep_summary,
 )
+from ..types import Activations, Pooling
 from .inputs import CONTRASTS, POOLINGS, Study
 from .runs import versions
 from .token_examples import token_examples
@@ -49,17 +55,11 @@ def extract(study: Study, name: str) -> None:
     """Writes the activations of a set of texts: one of ``study.pairs``, or ``rubric``."""
     o, progress = study.options, study.progress(name)
     files = study.activation_files(name)
+    asked: dict[str, Any] = {"poolings": POOLINGS, "layers": o.layers, "progress": progress}
     if name == "rubric":
-        scored = extract_completions(study.model, study.rubric, layers=o.layers, progress=progress)
-        save_activations(study.path(files["mean"]), scored, study.run.identity)
-        return
-    done = extract_poolings(
-        study.model,
-        study.pairs[name],
-        poolings=study.poolings(name),
-        layers=o.layers,
-        progress=progress,
-    )
+        done = extract_completion_poolings(study.model, study.rubric, **asked)
+    else:
+        done = extract_poolings(study.model, study.pairs[name], **asked)
     for pooling, activations in done.items():
         save_activations(study.path(files[pooling]), activations, study.run.identity)
 
@@ -80,7 +80,7 @@ def config(study: Study, hashes: Mapping[str, str]) -> None:
         dtype=provenance.dtype,
         layers=read.layers,
         pooling=read.pooling,
-        poolings_compared=study.poolings("train"),
+        poolings_compared=POOLINGS,
         embedding=o.embedding,
         seed=o.seed,
         pairs_train=_shown(o.files.pairs_train),
@@ -151,6 +151,7 @@ def correlate(study: Study) -> None:
     prediction = predict_rubric(
         projected,
         study.rubric,
+        word_scores=_word_scores(study),
         seed=study.options.seed,
         n_resamples=study.options.n_resamples,
     )
@@ -158,21 +159,32 @@ def correlate(study: Study) -> None:
         RubricItem(c.completion_id, c.scenario_id, c.score, float(x))
         for c, x in zip(study.rubric, projected, strict=True)
     )
-    rubric = RubricResult(**vars(prediction), items=items)
+    rubric, played = RubricResult(**vars(prediction), items=items), _on_policy(study)
     study.run.write(
         "eia_correlation.json",
-        EiaCorrelation(direction.site.layer, rubric, _on_policy(study)),
+        EiaCorrelation(direction.site.layer, rubric, to_plain(played) if played else None),
     )
 
 
-def _on_policy(study: Study) -> Any:
+def _word_scores(study: Study) -> Any:
+    """The rubric's texts by the readers of words that a probe must beat; None without any."""
+    train = study.pairs["train"]
+    readers = word_baselines(study.embed, mean_token_embedding(study.model))
+    try:
+        rivals = rivals_of(best_reader(readers, train, seed=study.options.seed), readers)
+        return np.stack([read_texts(readers[n], train, study.rubric) for n in rivals], axis=1)
+    except DegenerateDataError:
+        return None
+
+
+def _on_policy(study: Study) -> OnPolicy | None:
     """What predict_behaviour.py measured with this run's directions, if it was run."""
     path = study.path("on_policy.json")
     if study.run.identity is None or not path.is_file():
         return None
     played, stamp = read_stored(path, OnPolicy)
     same = stamp.run is not None and stamp.run.id == study.run.identity.id
-    return to_plain(played) if same else None
+    return played if same else None
 
 
 def steer(study: Study) -> None:
@@ -206,37 +218,42 @@ def steer(study: Study) -> None:
 def evidence(study: Study) -> None:
     """Writes ``evidence.json``: baselines, nulls, transfer and verdicts."""
     o, behaviour = study.options, Behaviour()
-    if study.rubric:
-        rubric = read_result(study.path("eia_correlation.json"), EiaCorrelation).rubric
-        behaviour = replace(behaviour, rubric=rubric.spearman, rubric_partial=rubric.partial)
     if study.steers:
         steered = read_result(study.path("steering_examples.json"), SteeringResults)
         behaviour = replace(behaviour, steering=to_plain(steered))
-    masked = None
-    if "masked_test" in study.pairs:
-        masked = (study.activations("masked_test"), o.n_masked)
-    data = StudyData(
-        study.activations("train"),
-        study.activations("test"),
-        study.pairs["train"],
-        study.pairs["test"],
-        hard=(study.activations("hard"), study.pairs["hard"]) if "hard" in study.pairs else None,
-        contrasts={name: study.activations(name) for name in CONTRASTS},
-        masked=masked,
-        other_poolings=[
-            (study.activations("train", pooling), study.activations("test", pooling))
-            for pooling in POOLINGS[1:]
-        ],
-    )
+    played = _on_policy(study)
+    if played is not None:
+        behaviour = replace(behaviour, own_acts=played.every_choice.act_partial)
+    data, *others = (_data(study, pooling) for pooling in POOLINGS)
     card = evidence_card(
-        data,
+        replace(data, other_poolings=others),
         study.selected_layer,
         behaviour=behaviour,
         embed=study.embed,
+        token_embed=mean_token_embedding(study.model),
         estimators=o.estimators,
         draws=Draws(o.seed, o.n_resamples, n_permutations=o.n_null, n_random=o.n_null),
     )
     study.run.write("evidence.json", card)
+
+
+def _data(study: Study, pooling: Pooling) -> StudyData:
+    """Everything that the study read, under one pooling."""
+
+    def read(name: str) -> Activations:
+        return study.activations(name, pooling)
+
+    pairs = study.pairs
+    return StudyData(
+        read("train"),
+        read("test"),
+        pairs["train"],
+        pairs["test"],
+        hard=(read("hard"), pairs["hard"]) if "hard" in pairs else None,
+        contrasts={name: read(name) for name in CONTRASTS},
+        masked=(read("masked_test"), study.options.n_masked) if "masked_test" in pairs else None,
+        rubric=(read("rubric"), study.rubric) if study.rubric else None,
+    )
 
 
 def cosines(study: Study) -> None:

@@ -55,11 +55,16 @@ def build_comparison(folders: Sequence[Path]) -> str:
             ),
         ],
         measures=_matrix(measured.values(), lambda measure: measure.name),
-        verdicts=_matrix([verdicts(run.evidence) for run in read], claim),
+        verdicts=_matrix([verdicts(run.evidence) for run in read], _claim_and_kind),
         criteria=_matrix([criteria(run.summary) for run in read], claim),
         figures=[charted(name, figure) for name, figure in figures.items() if figure is not None],
         facts=_matrix([_facts(run) for run in read], fact),
     )
+
+
+def _claim_and_kind(row: Mapping[str, str]) -> str:
+    """Selected configurations differ from run to run: their claims stand in rows of their own."""
+    return f"{row['claim']} (selected)" if row["of"].startswith("selected") else row["claim"]
 
 
 def write_comparison(folders: Sequence[Path], path: Path) -> Path:

@@ -124,6 +124,7 @@ def _dots(estimates: Estimates, colour: str) -> list[Dot]:
 def _nulls(card: Evidence) -> dict[str, NullDistribution]:
     nulls = card.nulls
     named = {"random directions": nulls.random_directions, "shuffled labels": nulls.shuffled_labels}
+    named["control tasks"] = card.selectivity.control if card.selectivity else None
     return {name: null for name, null in named.items() if null is not None}
 
 
@@ -174,7 +175,14 @@ def evidence_tables(run: RunResults) -> Iterator[Table]:
         "baselines",
         "AUROC of the probe and of baselines, held-out pairs",
         "reader | AUROC",
-        measured({"the probe": card.probe, **card.baselines}),
+        measured(
+            {
+                "the probe": card.probe,
+                "the probe, pairs the right way round": card.paired_accuracy,
+                "the probe, d_z within pairs": card.d_z,
+                **card.baselines,
+            }
+        ),
     )
     yield table(
         "nulls",
@@ -200,8 +208,22 @@ def evidence_tables(run: RunResults) -> Iterator[Table]:
     yield table(
         "contrasts",
         "Other contrasts that the direction should not read",
-        "contrast | AUROC | p after Holm | cosine of the directions",
-        ((words(name), c.auroc, c.p_holm, c.cosine) for name, c in card.contrasts.items()),
+        "contrast | share of our own gap | AUROC | p after Holm | cosine of the directions | "
+        "pairs needed",
+        (
+            (words(name), c.equivalence, c.auroc, c.p_holm, c.cosine, c.pairs_needed)
+            for name, c in card.contrasts.items()
+        ),
+    )
+    yield table(
+        "detectable",
+        "What the tests could have found in 80% of draws",
+        "direction | figure | effect found | n | smallest effect that matters | n needed for it",
+        (
+            (words(d.configuration), words(name), m.effect, m.n, m.wanted, m.n_needed)
+            for d in card.directions
+            for name, m in d.minimal_detectable.items()
+        ),
     )
 
 

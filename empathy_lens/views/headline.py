@@ -91,15 +91,34 @@ def measures(run: RunResults) -> list[Measure]:
 
 
 def verdicts(evidence: Evidence | None) -> list[dict[str, str]]:
-    """The evidence card's claims, each with its verdict and reason."""
+    """The evidence card's claims, each with its verdict, reason and rule, and the direction that
+    it is ``of``: the study's, the selected one, or none in particular."""
+    if evidence is None:
+        return []
+    named = {
+        d.configuration: f"{which}: {words(d.configuration)}"
+        for d, which in zip(
+            evidence.directions, ("the study's direction", "selected"), strict=False
+        )
+    }
     return [
         {
             "claim": shortened(row.claim, 500),
+            "of": shortened(named.get(row.configuration, row.configuration), 300),
             "verdict": row.verdict,
             "css": CSS[row.verdict],
             "because": prose(row.because, 1500),
+            "rule": prose(row.rule, 1500),
         }
-        for row in (evidence.verdicts if evidence else ())
+        for row in evidence.verdicts
+    ]
+
+
+def by_direction(listed: list[dict[str, str]]) -> list[tuple[str, list[dict[str, str]]]]:
+    """The claims about each direction, in the order of the card."""
+    return [
+        (of, [row for row in listed if row["of"] == of])
+        for of in dict.fromkeys(row["of"] for row in listed)
     ]
 
 
@@ -109,6 +128,6 @@ def tally(listed: list[dict[str, str]]) -> str:
     if not listed:
         return ""
     return (
-        f"Of {len(listed)} claims about the direction, {count['yes']} are supported, "
-        f"{count['no']} are not, and {count['unknown']} cannot be decided with this data."
+        f"Of {len(listed)} claims, {count['yes']} are supported, {count['no']} are refuted, and "
+        f"{count['unknown']} cannot be decided with this data."
     )

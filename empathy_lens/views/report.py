@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..files import atomic_path, write_text
 from ..results import to_plain
 from .figures import GROUPS, run_figures, run_tables
-from .headline import measures, tally, verdicts
+from .headline import by_direction, measures, tally, verdicts
 from .page import render
 from .run_results import RunResults, cut, read_run
 from .steering import side_by_side
@@ -119,7 +119,7 @@ def _page(run: RunResults, notes: list[str]) -> str:
         missing=_missing(run),
         criteria=criteria(summary),
         finding=prose(evidence.headline.text if evidence else "", 1000),
-        verdicts=claims,
+        verdicts=by_direction(claims),
         tally=tally(claims),
         measures=measures(run),
         figures=_figures(run),

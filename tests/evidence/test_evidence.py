@@ -53,12 +53,17 @@ def full():
             "politeness": planted.activations(neutral, seed=5, axis=OTHER - OTHER @ planted.TRUTH),
         },
         masked=(planted.activations(TEST, seed=6), 10),
-        rubric=Estimate(0.5, 0.3, 0.7, 0.95, 90, 30, "made up", p=0.001),
+        rubric=planted.rubric(30, seed=8),
         steering={
-            "successes": 11,
-            "out_of": 12,
-            "random": {"n": 20, "share_below": 1.0},
-            "rule": "more caring",
+            "layer": 1,
+            "moves": {
+                "slope": to_plain(Estimate(0.1, 0.05, 0.15, 0.95, 30, 30, "made up", p=1e-4)),
+                "n_prompts": 30,
+                "n_random": 20,
+                "p_random": 1 / 21,
+                "monotone": True,
+                "alphas": [-4.0, 4.0],
+            },
         },
         estimators=("mean_difference", "pca_differences"),
     )
@@ -70,11 +75,10 @@ def test_a_planted_direction_is_supported(full):
         "separates the classes",
         "separates better than random directions",
         "beyond words",
-        "beyond length",
         "holds with the telling words masked",
         "holds where words and deeds part",
         "holds in scenarios it never saw",
-        "predicts behaviour",
+        "agrees with the rubric",
         "moves behaviour",
     ):
         assert found[claim] == "supported", because(full, claim)
@@ -83,7 +87,7 @@ def test_a_planted_direction_is_supported(full):
 def test_what_the_direction_sees_is_told_from_what_it_does_not(full):
     found = verdicts(full)
     assert found["is not sentiment"] == "supported", because(full, "is not sentiment")
-    assert found["is not lack of task focus"] == "not supported"
+    assert found["is not lack of task focus"] == "refuted"
     assert found["is not verbosity"] == "cannot tell"
     task, mood = full.contrasts["task_focus"], full.contrasts["sentiment"]
     assert task.cosine > 0.5 > abs(mood.cosine)
@@ -97,7 +101,7 @@ def test_random_activations_support_nothing_and_rule_out_nothing():
     neutral = planted.activations(planted.pairs(24, scenarios=1, prefix="n"), gap=0.0, seed=3)
     found = verdicts(gather(gap=0.0, contrasts={"sentiment": neutral}))
     assert "supported" not in found.values()
-    assert found["is not sentiment"] in ("cannot tell", "not supported")
+    assert found["is not sentiment"] == "cannot tell"
 
 
 @pytest.mark.parametrize("gap", [0.0, 3.0])
@@ -106,7 +110,7 @@ def test_where_words_alone_separate_the_classes_nothing_is_beyond_them(gap):
     train, test = planted.pairs(48, **telling), planted.pairs(40, seed=1, prefix="t", **telling)
     evidence = gather(train, test, gap=gap)
     assert evidence.baselines["naive_bayes"].value == 1.0
-    assert verdicts(evidence)["beyond words"] == "not supported"
+    assert verdicts(evidence)["beyond words"] == "cannot tell"
     assert "words alone separate" in because(evidence, "beyond words")
 
 
@@ -125,34 +129,41 @@ def test_a_perfect_probe_beside_nearly_perfect_words_is_not_called_beyond_them()
 
 def test_every_key_of_the_schema_is_there_and_every_figure_is_an_estimate(full):
     card = json.loads(json.dumps(to_plain(full), allow_nan=False))
-    assert set(card["probe"]) == ESTIMATE_KEYS
+    for name in ("probe", "paired_accuracy", "d_z", "given_words", "rubric_given_words"):
+        assert set(card[name]) >= ESTIMATE_KEYS - {"seed"} | {"p"}, name
+    assert 0 < card["selectivity"]["selectivity"] < 1
+    assert set(card["minimal_detectable"]) == {"auroc", "gain", "gap_ratio"}
     assert list(card["baselines"]) == list(BASELINES)
-    assert all(set(one) == ESTIMATE_KEYS for one in card["baselines"].values())
+    assert all(set(one) == ESTIMATE_KEYS | {"p"} for one in card["baselines"].values())
     assert set(card["delta_vs_best_baseline"]) == ESTIMATE_KEYS | {"p"}
     for null in ("random_directions", "shuffled_labels"):
         assert {"mean", "sd", "p95", "p99", "n"} <= set(card["nulls"][null])
     assert 0 < card["permutation_p_corrected"] <= 1
     assert set(card["leave_one_scenario_out"]) == {"s0", "s1", "s2", "s3"}
     assert set(card["leave_one_source_out"]) == {"m0", "m1"}
-    assert card["leave_one_source_out_mean"] is None  # two sources are too few for a mean
+    assert set(card["leave_one_source_out_mean"]) == ESTIMATE_KEYS | {"p"}
     assert set(card["leave_one_format_out"]) == {"unknown"}
-    assert set(card["lexically_ablated"]) == {"n_words", "auroc", "baselines", "gains"}
+    assert set(card["lexically_ablated"]) >= {"n_words", "auroc", "baselines", "gains"}
     assert 0 < card["contrasts"]["sentiment"]["p_holm"] <= 1
     assert set(card["hard_pairs"]["by_kind"]) == {"a", "b", "c"}
-    assert {"auroc", "cosine"} <= set(card["contrasts"]["sentiment"])
+    assert {"auroc", "cosine", "equivalence"} <= set(card["contrasts"]["sentiment"])
+    assert 0 < card["hard_pairs"]["sign_flip_p"] <= 1
     assert set(card["estimators"]) == {"mean_difference", "pca_differences"}
     for row in card["estimators"].values():
         assert {"layer", "cv_auroc", "test_auroc", "stability"} <= set(row)
         assert row["layer"] == 1
         assert 0 < row["p"] <= row["p_corrected"] <= 1
-    assert all(set(v) == {"claim", "verdict", "because"} for v in card["verdicts"])
-    assert len({v["claim"] for v in card["verdicts"]}) == len(card["verdicts"])
+    keys = {"claim", "verdict", "because", "configuration", "rule", "p_holm"}
+    assert all(set(v) == keys for v in card["verdicts"])
+    about = [(v["configuration"], v["claim"]) for v in card["verdicts"]]
+    assert len(set(about)) == len(about)
     assert card["headline"]["text"] in str(full)
 
 
-def test_the_headline_compares_with_the_best_baseline_on_test(full):
-    best = max(full.baselines, key=lambda name: full.baselines[name].value)
-    assert full.headline.best_baseline == best
+def test_the_headline_compares_with_the_reader_that_folds_of_train_choose(full):
+    known = {name: auroc for name, auroc in full.reader.cv_auroc.items() if auroc is not None}
+    best = max(known, key=known.__getitem__)
+    assert full.headline.best_baseline == full.reader.name == best
     difference = full.probe.value - full.baselines[best].value
     assert full.delta_vs_best_baseline.value == pytest.approx(difference)
 
@@ -180,9 +191,9 @@ def test_every_source_and_format_is_left_out_in_turn():
 
 
 def test_small_n_is_named_in_the_verdict():
-    few = planted.pairs(20, seed=1, prefix="t")
+    few = planted.pairs(10, seed=1, prefix="t")
     evidence = gather(test_pairs=few)
-    assert "n = 20 situations (few)" in because(evidence, "separates the classes")
+    assert "n = 10 situations (few: below 12" in because(evidence, "separates the classes")
     assert "few" not in because(gather(), "separates the classes")
 
 
@@ -207,7 +218,7 @@ def test_two_scenarios_have_figures_but_no_verdict():
     train = planted.pairs(48, scenarios=2)
     evidence = gather(train)
     assert all(evidence.leave_one_scenario_out.values())
-    assert evidence.leave_one_scenario_out_mean is None
+    assert evidence.leave_one_scenario_out_mean.low > 0.5
     assert verdicts(evidence)["holds in scenarios it never saw"] == "cannot tell"
 
 

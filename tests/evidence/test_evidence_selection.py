@@ -48,9 +48,8 @@ def pooled(some_pairs, gaps, seed=0):
 def gather(gaps, **options):
     (train, other_train), (test, other_test) = pooled(TRAIN, gaps), pooled(TEST, gaps, seed=5)
     embed = options.pop("embed", None)
-    data = StudyData(
-        train, test, TRAIN, TEST, other_poolings=[(other_train, other_test)], **options
-    )
+    other = StudyData(other_train, other_test, TRAIN, TEST)
+    data = StudyData(train, test, TRAIN, TEST, other_poolings=[other], **options)
     draws = Draws(**SMALL, n_random=50)
     return evidence_card(data, 1, embed=embed, estimators=TWO, draws=draws)
 
@@ -69,10 +68,12 @@ def test_the_pooling_that_tells_is_chosen_and_judged_on_test(last_token_tells):
     assert selection.p == pytest.approx(1 / 200)
     assert selection.over_headline.low > 0
     assert list(selection.gains) == list(BASELINES)
-    found = {v.claim: v for v in last_token_tells.verdicts}
-    assert found["the selected configuration separates the classes"].verdict == "supported"
-    assert found["the selected configuration is beyond words"].verdict == "supported"
-    assert "chosen among 12" in found["the selected configuration separates the classes"].because
+    chosen = last_token_tells.selected
+    assert (chosen.pooling, chosen.layer, chosen.probe) == ("last", 1, selection.test_auroc)
+    found = {(v.configuration, v.claim): v.verdict for v in last_token_tells.verdicts}
+    for claim in ("separates the classes", "beyond words", "holds in scenarios it never saw"):
+        assert found[chosen.configuration, claim] == "supported", claim
+        assert found[last_token_tells.configuration, claim] != "supported", claim
 
 
 def test_the_headline_direction_stays_the_first_pooling(last_token_tells):
@@ -82,9 +83,9 @@ def test_the_headline_direction_stays_the_first_pooling(last_token_tells):
 
 
 def test_noise_is_not_called_separated_though_the_best_of_many_was_taken():
-    verdicts = {v.claim: v.verdict for v in gather((0.0, 0.0)).verdicts}
-    assert verdicts["the selected configuration separates the classes"] != "supported"
-    assert verdicts["the selected configuration is beyond words"] != "supported"
+    card = gather((0.0, 0.0))
+    assert card.directions
+    assert not [v for v in card.verdicts if v.verdict == "supported"]
 
 
 def test_the_selected_figure_is_that_of_the_direction_fitted_on_all_of_train(last_token_tells):
