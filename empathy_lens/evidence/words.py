@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 
+from ..errors import DegenerateDataError
 from ..types import RubricCompletion
 from .baselines import TOKEN_READERS, Baseline, Pairs, ReaderChoice, ablate_words, best_reader
 from .measure import Attempts, ItemScores, StudyData, WordScores, in_item_order
@@ -105,9 +106,14 @@ def _rivals(
 
 
 def _unseen(reader: Baseline, data: StudyData) -> ItemScores:
-    """Scores of every train item by the reader that learnt on the other scenarios' pairs."""
+    """Scores of every train item by the reader that learnt on the other scenarios' pairs.
+
+    Raises DegenerateDataError for pairs of one scenario.
+    """
     pairs = data.train_pairs
     scores = np.zeros((len(pairs), 2))
+    if len({p.scenario_id for p in pairs}) < 2:
+        raise DegenerateDataError("leaving a scenario out needs at least 2, got 1")
     for scenario in sorted({p.scenario_id for p in pairs}):
         inside = np.array([p.scenario_id == scenario for p in pairs])
         rest = [p for p in pairs if p.scenario_id != scenario]
