@@ -56,7 +56,7 @@ def conditional_logit(differences: Real[np.ndarray, "pair k"]) -> list[Estimate]
         raise DegenerateDataError("differences: the columns depend on one another")
     every = np.arange(k)
     fitted, top = _fit(x, np.zeros(k), every)
-    deviations = np.sqrt(np.diag(np.linalg.inv(_information(x, fitted)[1])))
+    deviations = np.sqrt(np.diag(np.linalg.inv(_penalised(x, fitted)[1])))
     return [_profiled(x, fitted, top, j, float(deviations[j])) for j in range(k)]
 
 
@@ -71,7 +71,7 @@ def _profiled(
     def root(at: float) -> float:
         """Signed root of the deviance at coefficient ``at``: nearly linear in it."""
         nonlocal start
-        _, information = _information(x, start)
+        _, information, _ = _penalised(x, start)
         moved = start.copy()
         moved[j] = at
         if len(others):  # along the ridge
@@ -132,15 +132,11 @@ def _fit(
 def _penalised(
     x: Float[np.ndarray, "pair k"], beta: Float[np.ndarray, "k"]
 ) -> tuple[float, Float[np.ndarray, "k k"], Float[np.ndarray, "pair"]]:
-    chosen, information = _information(x, beta)
+    """Penalised log-likelihood, information, and each pair's chance of what was seen."""
+    along = x @ beta
+    chosen = expit(along)
+    information = (x * (chosen * (1 - chosen))[:, None]).T @ x
     sign, log_determinant = np.linalg.slogdet(information)
     if sign <= 0:
         return -np.inf, information, chosen
-    return float(log_expit(x @ beta).sum() + 0.5 * log_determinant), information, chosen
-
-
-def _information(
-    x: Float[np.ndarray, "pair k"], beta: Float[np.ndarray, "k"]
-) -> tuple[Float[np.ndarray, "pair"], Float[np.ndarray, "k k"]]:
-    chosen = expit(x @ beta)
-    return chosen, (x * (chosen * (1 - chosen))[:, None]).T @ x
+    return float(log_expit(along).sum() + 0.5 * log_determinant), information, chosen

@@ -63,19 +63,19 @@ def test_separation_has_finite_estimates_and_is_significant(n):
 @pytest.mark.parametrize("n", [20, 40])
 def test_a_probe_that_repeats_the_words_keeps_its_level_and_the_words_their_truth(n):
     false_alarms = covered = 0
-    for draw in range(50):
+    for draw in range(40):
         x = chosen_by((0.0, 1.5), n, draw, n)
         probe, words = conditional_logit(x)
         assert (probe.p <= 0.05) == (not probe.low <= 0 <= probe.high)
         false_alarms += probe.p <= 0.05
         covered += words.low <= 1.5 * np.sqrt((x[:, 1] ** 2).mean()) <= words.high
-    assert false_alarms <= 7
-    assert covered >= 43
+    assert false_alarms <= 6
+    assert covered >= 34
 
 
 def test_a_probe_that_knows_more_than_the_words_is_found():
-    found = [conditional_logit(chosen_by((1.2, 1.0), 100, d))[0].low > 0 for d in range(20)]
-    assert np.mean(found) > 0.8
+    found = [conditional_logit(chosen_by((1.2, 1.0), 100, d))[0].low > 0 for d in range(10)]
+    assert np.mean(found) >= 0.8
 
 
 @pytest.mark.parametrize(

@@ -133,14 +133,14 @@ def test_random_flips_come_near_to_all_of_them():
 @pytest.mark.parametrize("n", [20, 40])
 def test_sign_flips_keep_their_level_and_intervals_of_dz_cover_zero(n):
     false_alarms, hits = 0, 0
-    for draw in range(200):
+    for draw in range(120):
         values = np.random.default_rng([draw, n]).exponential(size=n)
         values *= np.random.default_rng([draw, 1]).choice([-1, 1], size=n)
         false_alarms += sign_flip_p(values, n_permutations=199, seed=draw) <= 0.05
         estimate = cohen_dz(values, seed=draw, n_resamples=200)
         hits += estimate.low <= 0 <= estimate.high
-    assert false_alarms <= 18
-    assert hits >= 182
+    assert false_alarms <= 12
+    assert hits >= 108
 
 
 @pytest.mark.parametrize(
