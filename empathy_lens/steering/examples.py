@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -27,7 +28,8 @@ from .recommend import ENOUGH_BEYOND, Recommendation, Side, recommendations
 from .scoring import INSTRUCTION
 
 ALPHAS = (-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0)
-CONTROL_ALPHAS = (-8.0, -4.0, 4.0, 8.0)
+CONTROL_ALPHAS: Literal["furthest"] = "furthest"
+"""Controls cost most of a sweep, and beyond the damage bound nothing is claimed of them."""
 EXAMPLE_SCENARIOS = ("food_delivery", "the_listener", "the_protector")
 COHERENT = (
     f"at least {MIN_WORDS} words, at most {100 * MAX_REPETITION:.0f}% of its word triples "

@@ -78,6 +78,21 @@ def strengths_within(sweep: SteeringSweep, layer: int) -> list[float]:
     return [*reversed(side(-1.0)), 0.0, *side(1.0)]
 
 
+def furthest_within(sweep: SteeringSweep) -> tuple[float, ...]:
+    """The strength furthest from 0 on each swept side that is within the damage bound.
+
+    At every layer; where none is, the nearest to 0.
+    """
+    unharmed = set.intersection(*(set(strengths_within(sweep, k)) for k in sweep.layers))
+    found = []
+    for sign in (-1.0, 1.0):
+        side = [alpha for alpha in sweep.alphas if sign * alpha > 0]
+        if side:
+            within = unharmed.intersection(side)
+            found.append(max(within, key=abs) if within else min(side, key=abs))
+    return tuple(found)
+
+
 def _monotone(sweep: SteeringSweep, layer: int, alphas: list[float], n_resamples: int) -> bool:
     # Every step has its own chance of seeming to go back: together they share the 5%.
     confidence = 1 - 0.05 / (len(alphas) - 1)

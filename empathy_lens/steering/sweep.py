@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from .controls import coherence, measure_damage, random_controls, shuffled_contr
 from .generation import generate_steered
 from .hooks import SteeringMethod, add_direction
 from .measured import Controls, SteeredText, SteeringSweep
+from .movement import furthest_within
 from .scoring import Step, instructed, log_odds_by_layer, over_items
 
 
@@ -32,7 +34,8 @@ from .scoring import Step, instructed, log_odds_by_layer, over_items
 class SweepSettings:
     """How a sweep is made.
 
-    ``control_alphas``: strengths at which control directions are measured (None: all but 0).
+    ``control_alphas``: strengths at which control directions are measured (None: all but 0;
+    "furthest": on each side the furthest within the damage bound, :func:`~.furthest_within`).
     ``n_random`` random directions at every layer, and ``n_shuffled`` from shuffled labels where
     train activations are given; 0 random ones leave all controls to :func:`add_controls`.
     ``text_scenarios``: scenarios whose first prompt for reporting texts are written for (None:
@@ -40,7 +43,7 @@ class SweepSettings:
     ``every``-th token. ``method`` makes the hook from a direction and an alpha.
     """
 
-    control_alphas: tuple[float, ...] | None = None
+    control_alphas: tuple[float, ...] | Literal["furthest"] | None = None
     n_random: int = 20
     n_shuffled: int = 20
     text_scenarios: tuple[str, ...] | None = None
@@ -105,6 +108,8 @@ def steering_sweep(
         seed=settings.seed,
         method=settings.method,
     )
+    if settings.control_alphas == "furthest":
+        sweep = replace(sweep, pushes=furthest_within(sweep))
     if not settings.n_random:
         return sweep
     return add_controls(
@@ -144,7 +149,8 @@ def _check(
     check_steering(model, directions.values(), alphas, prompts)
     if 0.0 not in alphas or len(set(alphas)) < max(2, len(alphas)):
         raise InputError(f"alphas: expected 0 and at least one other, all new, got {list(alphas)}")
-    asked = alphas if settings.control_alphas is None else settings.control_alphas
+    named = settings.control_alphas
+    asked = alphas if named is None or named == "furthest" else named
     pushes = sorted({float(a) for a in asked} - {0.0})
     if not pushes or not set(pushes) <= set(alphas):
         raise InputError(f"control_alphas: expected some of {list(alphas)}, got {list(asked)}")

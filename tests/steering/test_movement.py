@@ -10,6 +10,7 @@ from empathy_lens.errors import InputError
 from empathy_lens.results import read_result, write_result
 from empathy_lens.steering import Controls, Damage, SteeringSweep, movement
 from empathy_lens.steering.examples import SteeringResults, sweep_summary
+from empathy_lens.steering.movement import furthest_within
 from empathy_lens.types import Direction, Provenance, Site, SteeringPrompt
 
 ALPHAS = (-4.0, -2.0, 0.0, 2.0, 4.0)
@@ -109,6 +110,13 @@ def test_random_directions_are_compared_over_the_same_strengths():
     strong = replace(sweep, controls={0: replace(sweep.controls[0], random=random)})
     assert movement(strong, 0, n_resamples=500).p_random == 1
     assert movement(spoilt(strong, 4.0), 0, n_resamples=500).p_random == pytest.approx(1 / 21)
+
+
+def test_controls_stand_at_the_furthest_strengths_within_the_damage_bound():
+    sweep = planted(0.1)
+    assert furthest_within(sweep) == (-4, 4)
+    assert furthest_within(spoilt(sweep, 4.0)) == (-4, 2)
+    assert furthest_within(spoilt(sweep, -2.0)) == (-2, 4)
 
 
 def test_without_controls_there_is_no_p_against_random_directions():

@@ -432,6 +432,17 @@ def test_controls_at_some_strengths_only_leave_the_others_unjudged(planted):
     assert judged[1.0] is not None
 
 
+def test_controls_can_stand_at_the_furthest_strengths_within_the_damage_bound(planted):
+    """Pushes of this size are harmless."""
+    alphas = (-0.02, -0.01, 0.0, 0.01, 0.02)
+    options = {**OPTIONS, "n_random": 2}
+    swept = sweep_of(
+        planted, [axis(planted, 5)], alphas, PROMPTS, control_alphas="furthest", **options
+    )
+    assert swept.pushes == (-0.02, 0.02)
+    assert swept.controls_at(1).random.shape == (2, 2, 6)
+
+
 def test_shuffled_controls_have_the_norm_and_none_of_the_planted_gap(planted, train):
     direction = axis(planted, 5, norm=3.0)
     shuffled = shuffled_controls(direction, train, 12, seed=0)
