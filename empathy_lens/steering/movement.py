@@ -7,7 +7,7 @@ from itertools import pairwise, takewhile
 
 import numpy as np
 
-from ..stats import permutation_p
+from ..stats import minimal_detectable, permutation_p
 from ..types import Estimate
 from .analysis import over_prompts, slope, within_bounds
 from .measured import SteeringSweep
@@ -61,8 +61,13 @@ def movement(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> 
         n_random=len(drawn),
         monotone=_monotone(sweep, layer, unharmed, n_resamples),
         n_prompts=len(sweep.reporting),
-        minimal_detectable=None,
+        minimal_detectable=_detectable(mean),
     )
+
+
+def _detectable(slope: Estimate) -> float | None:
+    """What this many prompts could have found; None where all of them have the same slope."""
+    return minimal_detectable(slope) if slope.high > slope.low else None
 
 
 def strengths_within(sweep: SteeringSweep, layer: int) -> list[float]:
