@@ -405,12 +405,13 @@ def _evidence(t: Any, scenarios: list[str]) -> dict[str, Any]:
 
     verdicts = (
         ("The direction tells the classes apart", "supported", "AUROC 0.94 [0.88, 0.97]"),
-        ("It beats readers of words", "not supported", "difference 0.02 [-0.03, 0.06]"),
+        ("It beats readers of words", "refuted", "difference 0.02 [-0.03, 0.06]"),
         ("It transfers to new scenarios", "cannot tell", "four scenarios left, wide intervals"),
     )
     null = {"mean": 0.5, "sd": 0.21, "p95": 0.83, "p99": 0.9, "n": 1000, "p": 0.002}
     null["what"] = t("test AUROC of random directions")
     contrast = {"cosine_p95": 0.1, "own_direction": estimate(0.8), "gain": None}
+    contrast |= {"equivalence": estimate(0.2), "sign_flip_p": 0.3, "pairs_needed": 60}
     return {
         "headline": {
             "text": t("Probe AUROC 0.941; best baseline (bag_of_words) 0.920; difference -0.02."),
@@ -422,6 +423,12 @@ def _evidence(t: Any, scenarios: list[str]) -> dict[str, Any]:
         "n_train_pairs": 70,
         "n_test_pairs": 30,
         "probe": estimate(0.941),
+        "paired_accuracy": estimate(0.95),
+        "d_z": estimate(0.9),
+        "selectivity": {"selectivity": 0.43, "control": null},
+        "minimal_detectable": {
+            name("auroc", 0): {"effect": 0.14, "n": 20, "wanted": 0.1, "n_needed": 41}
+        },
         "baselines": {name("bag_of_words", 0): estimate(0.92), name("length", 1): estimate(0.57)},
         "delta_vs_best_baseline": estimate(0.021),
         "delta_vs_baselines": {name("bag_of_words", 0): estimate(0.021)},
@@ -492,7 +499,17 @@ def _evidence(t: Any, scenarios: list[str]) -> dict[str, Any]:
         "rubric": estimate(0.58),
         "rubric_partial": None,
         "steering": None,
-        "verdicts": [{"claim": t(c), "verdict": v, "because": t(b)} for c, v, b in verdicts],
+        "verdicts": [
+            {
+                "claim": t(c),
+                "verdict": v,
+                "because": t(b),
+                "configuration": "mean_difference, layer 12, mean pooling",
+                "rule": t("the whole interval lies above"),
+                "p_holm": None,
+            }
+            for c, v, b in verdicts
+        ],
         "not_computed": {name("embedding", 0): t("not asked for")},
     }
 
