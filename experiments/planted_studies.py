@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from planted_kinds import N_SCENARIOS, Kind, Size
 
 from empathy_lens.evidence import Embed, StudyData, ablate_words
+from empathy_lens.evidence.findings import CONTRASTS
 from empathy_lens.types import (
     Activations,
     ContrastivePair,
@@ -30,8 +31,7 @@ from empathy_lens.types import (
     Site,
 )
 
-WIDTH, N_LAYERS, N_SCENARIOS = 40, 2, 5
-CONTRASTS = ("sentiment", "politeness", "verbosity", "refusal", "task_focus")
+WIDTH, N_LAYERS = 40, 2
 PROVENANCE = Provenance("planted", "0", "float32", "none", "none")
 N_FILLERS, N_TOPIC, N_CONCEPT, N_MASKED = 60, 12, 12, 30
 MASK = "..."
@@ -46,71 +46,6 @@ OWN, SHARED = 0.6, 0.5
 """Standard deviations of the noise that each side has for itself, and that sides share."""
 GAP = 3.0
 """Distance of the classes along the axis of the deed, or of a contrast, in activation units."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """How many pairs, and situations with three scored texts each, a study has."""
-
-    name: str
-    n_test: int
-    n_contrast: int
-    n_train: int = 70
-    n_hard: int = 90
-    n_rubric: int = 30
-
-
-SHIPPED = Size("shipped", n_test=20, n_contrast=24)
-LARGE = Size("large", n_test=100, n_contrast=60)
-SIZES: Mapping[str, Size] = {size.name: size for size in (SHIPPED, LARGE)}
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What carries the label.
-
-    ``deed``: the gap at layer 1 that no text shows, in units of :data:`GAP`. ``agreement``: how
-    often a word of the concept is one of its own side's (0.5: words know nothing). ``longer``: how
-    many words more the positive side has. On hard pairs words and length say the opposite.
-    ``synonyms``: all texts but those of train use the other words. ``sentiment``: the share of the
-    deed's gap that sentiment pairs show along the very same axis; then sides also share a large
-    variation along it. ``deed_in``: the one scenario that has the deed. ``leaked``: test pairs are
-    train pairs. ``steered``: None: not steered.
-    """
-
-    name: str
-    deed: float = 0.0
-    agreement: float = 0.5
-    longer: float = 0.0
-    synonyms: bool = False
-    sentiment: float = 0.0
-    n_scenarios: int = N_SCENARIOS
-    deed_in: int | None = None
-    leaked: bool = False
-    n_test: int | None = None
-    steered: Literal["acts", "does not"] | None = None
-
-
-_BEYOND = Kind("signal beyond words", deed=1.0, agreement=0.6)
-KINDS: Mapping[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        _BEYOND,
-        Kind("none"),
-        Kind("words only", agreement=0.65),
-        Kind("synonyms only", agreement=0.65, synonyms=True),
-        Kind("length only", longer=3.0),
-        Kind("leakage", leaked=True),
-        replace(_BEYOND, name="one scenario in all", n_scenarios=1),
-        replace(_BEYOND, name="one scenario only", deed=3.0, agreement=0.5, deed_in=0),
-        replace(_BEYOND, name="6 test pairs, signal", n_test=6),
-        Kind("6 test pairs, none", n_test=6),
-        Kind("sentiment only, half", deed=1.0, sentiment=0.5),
-        Kind("sentiment only, whole", deed=1.0, sentiment=1.0),
-        replace(_BEYOND, name="steering that acts", steered="acts"),
-        replace(_BEYOND, name="steering that does not act", steered="does not"),
-    )
-}
 COMMON_SD = 3.0
 """Of the variation along the deed's axis that both sides share where the deed is sentiment."""
 
@@ -298,7 +233,7 @@ def _text(
 ) -> str:
     """Words of the topic and among them some of the concept, each of the positive side's with that
     probability."""
-    rows = topic[rng.integers(len(topic), size=int(np.clip(n_words, 12, 25)))]
+    rows = topic[rng.integers(len(topic), size=min(max(n_words, 12), 25))]
     n_positive = int((rng.random(N_TELLING) < positive).sum())
     drawn = rng.integers(N_CONCEPT, size=N_TELLING)
     rows[:n_positive] = world.concept[True, synonyms][drawn[:n_positive]]

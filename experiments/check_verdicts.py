@@ -1,0 +1,243 @@
+"""Are the card's verdicts right, on studies whose truth is known?
+
+    python experiments/check_verdicts.py --draws 200 --json
+    python experiments/check_verdicts.py --draws 20 --only "words only,none" --sizes large
+
+Plants studies of ten kinds at two sizes (``planted_studies.py``), makes the evidence card of each
+and counts the verdicts on every claim about the study's direction and the selected one. A verdict
+is harmful where it supports what is false or refutes what is true. The whole of it goes to
+``results/reference/verdicts.json``; a part (``--only``, ``--sizes``) only where ``--out`` says.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread in each worker process
+
+import torch
+import typer
+from check_statistics import JOBS, DrawsOption, FileOption, JobsOption, show
+from planted_kinds import KINDS, SIZES, TRUTHS, Kind, Size
+from planted_steering import plant_steering
+from planted_studies import plant
+from scipy.stats import binomtest
+
+from empathy_lens.cli.shared import JsonOption, SeedOption, clear_errors, run_script
+from empathy_lens.errors import InputError
+from empathy_lens.evidence import Behaviour, Draws, Evidence, Ruling, evidence_card, select_layer
+from empathy_lens.evidence.claims import MOVES
+from empathy_lens.results import from_plain, to_plain
+
+REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference" / "verdicts.json"
+ESTIMATORS = ("mean_difference", "logistic")
+N_RESAMPLES, N_PERMUTATIONS, N_RANDOM = 1000, 200, 200  # a tenth and a fifth of a card's, for speed
+STUDY, SELECTED = "study's", "selected"
+HARMLESS = 0.05
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of planted studies with its exact binomial (Clopper-Pearson) 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class VerdictRates:
+    """How often a claim about a configuration gets each verdict, of ``n`` planted studies.
+
+    ``truth`` None: the claim is neither true nor false of the kind, or not asked. ``harmful`` is
+    the rate of "supported" where it is false, of "refuted" where it is true.
+    """
+
+    kind: str
+    size: str
+    configuration: str
+    claim: str
+    truth: bool | None
+    n: int
+    supported: Rate
+    refuted: Rate
+    cannot_tell: Rate
+    harmful: Rate | None
+
+
+@dataclass(frozen=True)
+class VerdictCheck:
+    """The content of ``verdicts.json``. ``cpu_seconds`` are those of a study, on average."""
+
+    draws: int
+    n_resamples: int
+    n_permutations: int
+    n_random: int
+    estimators: tuple[str, ...]
+    cpu_seconds: float
+    rows: tuple[VerdictRates, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdicts on a planted study by configuration and claim, and what they cost."""
+
+    kind: str
+    size: str
+    rulings: dict[tuple[str, str], Ruling]
+    cpu_seconds: float
+
+
+def judge(task: tuple[Kind, Size, int]) -> Judged:
+    """Plants the study, and makes its card as a study does: the layer is chosen on train."""
+    torch.set_num_threads(1)
+    kind, size, seed = task
+    start = time.process_time()
+    study = plant(kind, size, seed=seed)
+    train = study.data.train
+    layer = select_layer(train, ESTIMATORS[0], seed=seed).layer
+    steering = None
+    if kind.steered:
+        steering = plant_steering(kind.steered, layer, seed=seed, n_resamples=N_RESAMPLES)
+    card = evidence_card(
+        study.data,
+        layer,
+        ESTIMATORS[0],
+        behaviour=Behaviour(steering=steering),
+        token_embed=study.embed,
+        estimators=ESTIMATORS[:1] if kind.steered else ESTIMATORS,
+        draws=Draws(seed, N_RESAMPLES, N_PERMUTATIONS, N_RANDOM),
+    )
+    return Judged(kind.name, size.name, rulings_of(card), time.process_time() - start)
+
+
+def rulings_of(card: Evidence) -> dict[tuple[str, str], Ruling]:
+    """The verdicts by configuration and claim; those about no direction go with the study's."""
+    selected = None if card.selected is None else card.selected.configuration
+    return {
+        (SELECTED if v.configuration == selected else STUDY, v.claim): v.verdict
+        for v in card.verdicts
+    }
+
+
+def check(
+    kinds: Sequence[Kind], sizes: Sequence[Size], draws: int, seed: int, jobs: int
+) -> VerdictCheck:
+    """Every kind at every size; where size plays no part, at the first alone."""
+    tasks = [
+        (kind, size, seed + i)
+        for kind in kinds
+        for size in (sizes[:1] if kind.steered else sizes)
+        for i in range(draws)
+    ]
+    if jobs == 1:
+        judged = list(map(judge, tasks))
+    else:
+        with ProcessPoolExecutor(jobs) as pool:
+            judged = list(pool.map(judge, tasks, chunksize=5))
+    return VerdictCheck(
+        draws=draws,
+        n_resamples=N_RESAMPLES,
+        n_permutations=N_PERMUTATIONS,
+        n_random=N_RANDOM,
+        estimators=ESTIMATORS,
+        cpu_seconds=round(sum(one.cpu_seconds for one in judged) / len(judged), 2),
+        rows=tuple(rates(judged)),
+    )
+
+
+def rates(judged: Sequence[Judged]) -> list[VerdictRates]:
+    """The rows of all kinds, sizes, configurations and claims that were judged."""
+    counts: dict[tuple[str, str, str, str], Counter[Ruling]] = {}
+    for one in judged:
+        for (configuration, claim), ruling in one.rulings.items():
+            counts.setdefault((one.kind, one.size, configuration, claim), Counter())[ruling] += 1
+    order = [*KINDS, *SIZES, STUDY, SELECTED]
+    rows = []
+    for key in sorted(counts, key=lambda key: [order.index(part) for part in key[:3]]):
+        kind, _, configuration, claim = key
+        counted = counts[key]
+        n = counted.total()
+        of = {ruling: rate(counted[ruling], n) for ruling in counted.keys() | _RULINGS}
+        truth = TRUTHS[kind][claim]
+        if (configuration, claim) == (SELECTED, MOVES.name):
+            truth = None  # only the study's direction is steered
+        rows.append(
+            VerdictRates(
+                *key,
+                truth=truth,
+                n=n,
+                supported=of["supported"],
+                refuted=of["refuted"],
+                cannot_tell=of["cannot tell"],
+                harmful=None if truth is None else of["refuted" if truth else "supported"],
+            )
+        )
+    return rows
+
+
+_RULINGS: frozenset[Ruling] = frozenset({"supported", "refuted", "cannot tell"})
+
+
+def rate(hits: int, n: int) -> Rate:
+    """The share with its interval, to four places."""
+    interval = binomtest(hits, n).proportion_ci(method="exact")
+    return Rate(round(hits / n, 4), round(float(interval.low), 4), round(float(interval.high), 4))
+
+
+def as_text(plain: dict[str, Any]) -> str:
+    result = from_plain(plain, VerdictCheck, "verdicts")
+    lines = [f"{result.draws} draws, {result.cpu_seconds} s of one core each"]
+    where = None
+    for row in result.rows:
+        if where != (row.kind, row.size, row.configuration):
+            where = row.kind, row.size, row.configuration
+            lines += ["", f"{row.kind}; {row.size}; {row.configuration} direction, n = {row.n}"]
+            lines += ["  supported  refuted  cannot tell   truth"]
+        mark = " HARMFUL" if row.harmful is not None and row.harmful.value > HARMLESS else ""
+        lines.append(
+            f"  {row.supported.value:9.1%} {row.refuted.value:8.1%} {row.cannot_tell.value:12.1%}"
+            f"   {'-' if row.truth is None else str(row.truth).lower():6}{row.claim}{mark}"
+        )
+    return "\n".join(lines)
+
+
+def chosen(wanted: str, known: Sequence[str], option: str) -> list[str]:
+    """The names that are listed, all where none is. Raises InputError for one that is unknown."""
+    names = [name.strip() for name in wanted.split(",") if name.strip()] if wanted else list(known)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(f"{option}: expected some of {', '.join(known)}, got {unknown[0]!r}")
+    return names
+
+
+def main(
+    draws: DrawsOption = 200,
+    seed: SeedOption = 0,
+    jobs: JobsOption = JOBS,
+    only: Annotated[str, typer.Option(metavar="LIST", help="kinds of study, by name")] = "",
+    sizes: Annotated[str, typer.Option(metavar="LIST", help="sizes of study: shipped, large")] = "",
+    out: FileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How often is each verdict right, and how often harmful? On studies whose truth is known."""
+    with clear_errors("Run it again: nothing is kept."):
+        names = chosen(only, list(KINDS), "--only")
+        of = chosen(sizes, list(SIZES), "--sizes")
+        result = check([KINDS[k] for k in names], [SIZES[s] for s in of], draws, seed, jobs)
+        if out is None and not only and not sizes:
+            out = REFERENCE
+        show(
+            [draws, seed, names, of], cast(dict[str, Any], to_plain(result)), as_text, out, as_json
+        )
+
+
+if __name__ == "__main__":
+    run_script(main)
