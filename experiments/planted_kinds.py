@@ -90,48 +90,49 @@ KINDS: Mapping[str, Kind] = {
     )
 }
 
-Truths = Mapping[str, bool | None]
-_IS_NOT = tuple(is_not(name).name for name in CONTRASTS)
+Truths = dict[str, bool | None]
+_IS_NOT = [is_not(name).name for name in CONTRASTS]
 _SENTIMENT, _VERBOSITY = is_not("sentiment").name, is_not("verbosity").name
-_READS = (BEYOND_WORDS, MASKED, HARD, UNSEEN, RUBRIC)
-# No planted study is played, and only two kinds are steered.
-_NOT_ASKED: Truths = {MOVES.name: None, OWN_ACTS.name: None}
+
+
+def _truths(*, reads: bool, beyond: bool, is_other: bool | None = False) -> Truths:
+    """Whether the direction reads held-out texts, and more than words do, and whether it is one of
+    the other concepts. No planted study is played, and only two kinds are steered."""
+    truths: Truths = {claim.name: reads for claim in (SEPARATES, BEATS_RANDOM)}
+    truths |= {claim.name: beyond for claim in (BEYOND_WORDS, MASKED, HARD, UNSEEN, RUBRIC)}
+    truths |= dict.fromkeys(_IS_NOT, None if is_other is None else not is_other)
+    return truths | {MOVES.name: None, OWN_ACTS.name: None}
+
 
 # The deed lies on an axis of its own, on every text and against the words of the hard ones.
-_DEED: Truths = {
-    **dict.fromkeys((SEPARATES.name, BEATS_RANDOM.name), True),
-    **{claim.name: True for claim in _READS},
-    **dict.fromkeys(_IS_NOT, True),
-    **_NOT_ASKED,
-}
+_DEED = _truths(reads=True, beyond=True)
 # Held-out texts are told apart, by nothing that a reader of words could not tell; where words and
-# deeds part, it follows the words. It is none of the other concepts.
-_WORDS: Truths = _DEED | {claim.name: False for claim in _READS}
+# deeds part, it follows the words.
+_WORDS = _truths(reads=True, beyond=False)
 # No gap of its own, so there is nothing that another concept's gap could be a share of.
-_NOTHING: Truths = (
-    dict.fromkeys((SEPARATES.name, BEATS_RANDOM.name), False)
-    | {claim.name: False for claim in _READS}
-    | dict.fromkeys(_IS_NOT)
-    | _NOT_ASKED
-)
+_NOTHING = _truths(reads=False, beyond=False, is_other=None)
 
 TRUTHS: Mapping[str, Truths] = {
     "signal beyond words": _DEED,
     "none": _NOTHING,
     "words only": _WORDS,
     "synonyms only": _WORDS,
-    "length only": _WORDS | {_VERBOSITY: False},  # verbosity pairs differ in length, as much
+    "length only": {**_WORDS, _VERBOSITY: False},  # verbosity pairs differ in length, as much
     "leakage": _NOTHING,  # the direction fits the noise of texts that it is then tested on
-    "one scenario in all": _DEED | {UNSEEN.name: None},  # no other scenario to ask
+    "one scenario in all": {**_DEED, UNSEEN.name: None},  # there is no other to ask
     # Four scenarios of five have no deed: it cannot be learnt without the fifth, nor be seen in
-    # them. How far the rest holds is a matter of one's definition.
-    "one scenario only": dict.fromkeys(_DEED)
-    | {SEPARATES.name: True, BEATS_RANDOM.name: True, UNSEEN.name: False},
+    # them. Whether the rest holds is a matter of how one puts it.
+    "one scenario only": {
+        **dict.fromkeys(_DEED),
+        SEPARATES.name: True,
+        BEATS_RANDOM.name: True,
+        UNSEEN.name: False,
+    },
     "6 test pairs with signal": _DEED,
     "6 test pairs without": _NOTHING,
     # Half the gap is the least that counts as being sentiment.
-    "sentiment only by half": _DEED | {_SENTIMENT: False},
-    "sentiment only": _DEED | {_SENTIMENT: False},
-    "steering that acts": _DEED | {MOVES.name: True},
-    "steering that does not act": _DEED | {MOVES.name: False},
+    "sentiment only by half": {**_DEED, _SENTIMENT: False},
+    "sentiment only": {**_DEED, _SENTIMENT: False},
+    "steering that acts": {**_DEED, MOVES.name: True},
+    "steering that does not act": {**_DEED, MOVES.name: False},
 }
