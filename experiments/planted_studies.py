@@ -44,8 +44,12 @@ READING, LENGTH_READING = 2.5, 2.0
 """Activation units for a unit of mean embedding, and for three words more."""
 OWN, SHARED = 0.6, 0.5
 """Standard deviations of the noise that each side has for itself, and that sides share."""
-GAP = 3.0
-"""Distance of the classes along the axis of the deed, or of a contrast, in activation units."""
+GAP, CONTRAST_GAP = 3.0, 1.5
+"""Distance of the classes along the axis of the deed, and of a contrast along its own, in
+activation units. A direction that is fitted on few pairs leans a little on every axis; contrasts
+are so weak that what it then sees of them is far from half of its own gap."""
+VERBOSITY = 1.5
+"""Words that the positive side of verbosity pairs has more, where length carries no label."""
 COMMON_SD = 3.0
 """Of the variation along the deed's axis that both sides share where the deed is sentiment."""
 
@@ -159,12 +163,13 @@ def plans(kind: Kind, size: Size) -> tuple[Plan, ...]:
 
 
 def _contrast(name: str, kind: Kind, n: int) -> Plan:
-    if name == "verbosity":  # nothing but length, as much as "length only" plants
-        return Plan(name, n, (0.0, 0.0), (1.5, -1.5), (0.0, 0.0))
+    if name == "verbosity":
+        half = (kind.longer or VERBOSITY) / 2
+        return Plan(name, n, (0.0, 0.0), (half, -half), (0.0, 0.0))
     if name == "sentiment" and kind.sentiment:
         deed = kind.sentiment * kind.deed * GAP / 2
         return Plan(name, n, (0.0, 0.0), (0.0, 0.0), (deed, -deed))
-    return Plan(name, n, (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), axis=name, other=GAP)
+    return Plan(name, n, (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), axis=name, other=CONTRAST_GAP)
 
 
 def new_world(rng: np.random.Generator) -> World:
