@@ -169,7 +169,7 @@ def rates(judged: Sequence[Judged]) -> list[VerdictRates]:
     for one in judged:
         for (configuration, claim), ruling in one.rulings.items():
             counts.setdefault((one.kind, one.size, configuration, claim), Counter())[ruling] += 1
-    order = [*KINDS, *SIZES, STUDY, SELECTED]
+    order = [*(one.kind for one in judged), *(one.size for one in judged), STUDY, SELECTED]
     rows = []
     for key in sorted(counts, key=lambda key: [order.index(part) for part in key[:3]]):
         kind, _, configuration, claim = key
