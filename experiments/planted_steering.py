@@ -6,14 +6,12 @@ The figures are made of simulated shifts as ``steering/movement.py`` makes them 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from empathy_lens import stats
 from empathy_lens.results import to_plain
-from empathy_lens.types import Estimate
 
 ALPHAS = np.array([-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0])
 N_PROMPTS, N_RANDOM, N_SCENARIOS = 30, 99, 5
@@ -46,8 +44,8 @@ def plant_steering(
         seed=seed,
         n_resamples=n_resamples,
     )
-    slope = _mean(fitted[0], design)
-    steps = [_mean(shifts[0, :, k] - shifts[0, :, j], design) for j, k in pairwise(range(7))]
+    slope = stats.mean_estimate(fitted[0], design, null=0.0)
+    steps = [stats.mean_estimate(high - low, design) for low, high in pairwise(shifts[0].T)]
     moves = {
         "alphas": ALPHAS[ALPHAS != 0].tolist(),
         "slope": to_plain(slope),
@@ -57,10 +55,3 @@ def plant_steering(
         "n_prompts": N_PROMPTS,
     }
     return {"layer": layer, "moves": moves}
-
-
-def _mean(values: Float[np.ndarray, "prompt"], design: stats.Design) -> Estimate:
-    def mean(weights: np.ndarray) -> np.ndarray:
-        return cast(np.ndarray, weights @ values / weights.sum(axis=1))
-
-    return cast(Estimate, stats.bootstrap(mean, design, null=0.0))
