@@ -96,10 +96,10 @@ def test_every_kind_says_of_every_claim_whether_it_is_true():
 
 @pytest.fixture(scope="module")
 def counted():
-    """Small studies of two kinds, as ``--draws 3`` counts them."""
+    """A small study of two kinds each, as ``--draws 1`` counts them."""
     some = [kinds.KINDS[name] for name in ("words only", "steering that acts")]
     return verdicts.check(
-        some, [SMALL], 3, estimators=("mean_difference",), draws=Draws(0, 300, 100, 100)
+        some, [SMALL], 1, estimators=("mean_difference",), draws=Draws(0, 300, 100, 100)
     )
 
 
@@ -109,19 +109,18 @@ def rows_of(counted, kind):
 
 def test_what_is_planted_is_found_and_words_alone_are_not_taken_for_more(counted):
     acts, words = (rows_of(counted, kind) for kind in ("steering that acts", "words only"))
-    assert acts[SEPARATES.name].supported.value > 0.5
-    assert acts[MOVES.name].supported.value >= 0.8
+    assert acts[SEPARATES.name].supported.value == 1.0
+    assert acts[MOVES.name].supported.value == 1.0
     assert words[BEYOND_WORDS.name].supported.value == 0.0
     assert words[HARD.name].supported.value == 0.0
-    harmful = [row.harmful.value for row in counted.rows if row.harmful is not None]
-    assert np.mean(harmful) <= 0.05
+    assert not any(row.harmful.value for row in counted.rows if row.harmful is not None)
 
 
 def test_rates_are_exact_counts_that_can_be_stored(counted):
     assert from_plain(to_plain(counted), verdicts.VerdictCheck, "verdicts") == counted
     for row in counted.rows:
         rates = (row.supported, row.refuted, row.cannot_tell)
-        assert (row.n, sum(rate.value for rate in rates)) == (3, pytest.approx(1.0, abs=1e-3))
+        assert (row.n, sum(rate.value for rate in rates)) == (1, 1.0)
     none, half = verdicts.rate(0, 10), verdicts.rate(5, 10)
     assert (none.low, none.high) == (0.0, 0.3085)  # Clopper & Pearson 1934: 1 - 0.025 ** (1 / 10)
     assert (half.low, half.high) == (0.1871, 0.8129)
