@@ -171,7 +171,7 @@ def test_a_held_out_test_brackets_the_truth():
     for estimate in (result.auroc, result.accuracy, result.separation):
         assert estimate.low <= estimate.value <= estimate.high
         assert (estimate.n_groups, estimate.seed) == (60, 0)
-    assert set(vars(result)) == {"auroc", "accuracy", "separation"}
+    assert set(vars(result)) == {"auroc", "accuracy", "separation", "fitted_on_these"}
 
 
 def test_a_held_out_test_is_repeatable():
