@@ -10,7 +10,7 @@ from empathy_lens.evidence.contrasts import Cosines
 from empathy_lens.evidence.findings import SteeringOutcome
 from empathy_lens.evidence.rubric import EiaCorrelation
 from empathy_lens.evidence.validation import ValidationResult
-from empathy_lens.results import from_plain, read_result, write_result
+from empathy_lens.results import from_plain, read_result, read_stored, write_result
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 KINDS = {
@@ -34,10 +34,11 @@ def test_the_rule_reads_the_committed_steering_outcome_whatever_stands_beside_it
 
 @pytest.mark.parametrize(("path", "kind"), STORED)
 def test_a_stored_result_survives_reading_and_writing(path, kind, tmp_path):
-    result = read_result(path, kind)
-    write_result(tmp_path / "again.json", result)
-    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+    result, stamp = read_stored(path, kind)
+    write_result(tmp_path / "again.json", result, stamp.run)
     assert read_result(tmp_path / "again.json", kind) == result
+    if stamp.run is not None:  # files older than stamps have their fields in another order
+        assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
 
 
 def test_a_result_with_a_missing_field_names_file_and_field(tmp_path):
