@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, JsonValue
 
 from ..results import from_plain
 from ..types import Estimate
@@ -266,7 +266,7 @@ def _is_not(d: DirectionEvidence, e: Evidence, name: str) -> Finding:
         f"{_own_direction(contrast, name)}{named_n(contrast.auroc)}"
     )
     if ruling == "cannot tell" and contrast.pairs_needed is not None:
-        because += f"; to tell it would take about {contrast.pairs_needed} pairs"
+        because += f"; were the share 0, about {contrast.pairs_needed} pairs a set would tell"
     return Finding(claim, because, None, lambda p: ruling, d)
 
 
@@ -295,13 +295,20 @@ class SteeringOutcome:
     moves: SteeredSlope | None = None
 
 
+def steered_slope(steering: Mapping[str, JsonValue] | None) -> SteeredSlope | None:
+    """The movement in ``steering_examples.json``; None where there is none."""
+    if steering is None:
+        return None
+    return from_plain(dict(steering), SteeringOutcome, "steering").moves
+
+
 def _moves(d: DirectionEvidence, e: Evidence) -> Finding:
     if e.steering is None:
         return _unknown(MOVES, d, e, "steering")
     if d is e.selected:
         because = "this direction was not steered; experiments/steering_sweep.py does that"
         return Finding(MOVES, because, None, lambda p: "cannot tell", d, on_test=False)
-    moves = from_plain(e.steering, SteeringOutcome, "steering").moves
+    moves = steered_slope(e.steering)
     if moves is None:
         because = "no strength was steered whose damage stays within its bound"
         return Finding(MOVES, because, None, lambda p: "cannot tell", d, on_test=False)

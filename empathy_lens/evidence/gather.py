@@ -13,9 +13,10 @@ from ..directions import ESTIMATORS, Estimator, check_same_model
 from ..types import Direction
 from .baselines import word_baselines
 from .card import Detectable, DirectionEvidence, Evidence, Headline, Nulls
-from .claims import SMALLEST_AUROC, SMALLEST_GAIN
+from .claims import SMALLEST_AUROC, SMALLEST_GAIN, SMALLEST_SLOPE
 from .contrasts import EQUIVALENT, Contrast, judge_contrasts
 from .embeddings import Embed
+from .findings import steered_slope
 from .measure import (
     CHANCE,
     DRAWS,
@@ -112,7 +113,7 @@ def evidence_card(
                 attempt=attempt.about("selected"),
             )
             card = replace(card, selected=selected)
-    return _judged(replace(card, headline=_headline(card, words)), attempt)
+    return _judged(_with_slope(replace(card, headline=_headline(card, words))), attempt)
 
 
 def direction_evidence(
@@ -175,6 +176,16 @@ def direction_evidence(
     )
     found = _with_rubric(found, direction, data, words, attempt)
     return replace(found, minimal_detectable=_detectable(found, contrasts))
+
+
+def _with_slope(card: Evidence) -> Evidence:
+    """The card with what slope its steering could have found."""
+    moves = steered_slope(card.steering)
+    if moves is None or moves.minimal_detectable is None:
+        return card
+    n_needed = stats.n_needed(moves.slope, SMALLEST_SLOPE)
+    slope = Detectable(moves.minimal_detectable, moves.n_prompts, SMALLEST_SLOPE, n_needed)
+    return replace(card, minimal_detectable={**card.minimal_detectable, "slope": slope})
 
 
 def _with_rubric(

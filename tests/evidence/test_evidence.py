@@ -60,6 +60,7 @@ def full():
                 "slope": to_plain(Estimate(0.1, 0.05, 0.15, 0.95, 30, 30, "made up", p=1e-4)),
                 "n_prompts": 30,
                 "n_random": 20,
+                "minimal_detectable": 0.07,
                 "p_random": 1 / 21,
                 "monotone": True,
                 "alphas": [-4.0, 4.0],
@@ -132,7 +133,7 @@ def test_every_key_of_the_schema_is_there_and_every_figure_is_an_estimate(full):
     for name in ("probe", "paired_accuracy", "d_z", "given_words", "rubric_given_words"):
         assert set(card[name]) >= ESTIMATE_KEYS - {"seed"} | {"p"}, name
     assert 0 < card["selectivity"]["selectivity"] < 1
-    assert set(card["minimal_detectable"]) == {"auroc", "gain", "gap_ratio"}
+    assert set(card["minimal_detectable"]) == {"auroc", "gain", "gap_ratio", "slope"}
     assert list(card["baselines"]) == list(BASELINES)
     assert all(set(one) == ESTIMATE_KEYS | {"p"} for one in card["baselines"].values())
     assert set(card["delta_vs_best_baseline"]) == ESTIMATE_KEYS | {"p"}
