@@ -26,7 +26,8 @@ def test_committed_files_are_read_and_written_byte_for_byte(
 ) -> None:
     committed = RUN / f"{name}.json"
     again = tmp_path / "again.json"
-    write_result(again, read_result(committed, kind))
+    result, stamp = read_stored(committed, kind)
+    write_result(again, result, stamp.run)
     assert again.read_bytes() == committed.read_bytes()
 
 

@@ -26,7 +26,7 @@ from empathy_lens.engine.token_projections import (
     shown_tokens,
 )
 from empathy_lens.errors import InputError
-from empathy_lens.results import read_result, write_result
+from empathy_lens.results import read_stored, write_result
 from empathy_lens.types import Concept, ContrastivePair
 from empathy_lens.views import circuitsvis_view, token_text, token_view, view_of
 from empathy_lens.views.page import template_text
@@ -112,7 +112,8 @@ def test_the_poles_are_the_concepts_own_and_shown_as_text() -> None:
 
 def test_token_views_are_read_and_written_byte_for_byte(tmp_path: Path) -> None:
     committed = Path(__file__).parents[2] / "results" / "embedded" / "token_views.json"
-    write_result(tmp_path / "again.json", read_result(committed, TokenViews))
+    views, stamp = read_stored(committed, TokenViews)
+    write_result(tmp_path / "again.json", views, stamp.run)
     assert (tmp_path / "again.json").read_bytes() == committed.read_bytes()
 
 
