@@ -138,7 +138,7 @@ def _runs(folder: Path) -> list[Reader]:
     from empathy_lens.games.steered_play import Outcome
     from empathy_lens.models.embedded import Manifest
     from empathy_lens.pairs.api_judge import steered_texts
-    from empathy_lens.results import read_result, to_plain, write_result
+    from empathy_lens.results import read_result, read_stored, to_plain, write_result
     from empathy_lens.study.runs import RECORDS, Run
     from empathy_lens.views.report import build_report
     from empathy_lens.views.run_results import KINDS, read_run
@@ -179,12 +179,20 @@ def _runs(folder: Path) -> list[Reader]:
     for name, kind in KINDS.items():
         path = RESULTS / f"{name}.json"
         if path.is_file():
-            read = partial(read_result, kind=kind)
+            read = partial(read_stored, kind=kind)
             readers += [
-                Reader(path.name, path, read, JSON, weight=2, plain=to_plain),
+                Reader(path.name, path, read, JSON, weight=2, plain=_with_stamp),
                 Reader(f"report: {path.name}", run / path.name, report, JSON, weight=0.05),
             ]
     return readers
+
+
+def _with_stamp(stored: tuple[Any, Any]) -> dict[str, Any]:
+    """A result as it stands in its file, beside what the file says of itself."""
+    from empathy_lens.results import to_plain
+
+    result, stamp = stored
+    return {**to_plain(stamp), **to_plain(result)}
 
 
 def _sweep(folder: Path) -> Reader:
