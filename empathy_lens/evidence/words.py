@@ -15,7 +15,15 @@ from jaxtyping import Float
 
 from ..errors import DegenerateDataError
 from ..types import RubricCompletion
-from .baselines import TOKEN_READERS, Baseline, Pairs, ReaderChoice, ablate_words, best_reader
+from .baselines import (
+    TOKEN_READERS,
+    Baseline,
+    Pairs,
+    ReaderChoice,
+    ablate_words,
+    best_reader,
+    out_of_fold,
+)
 from .measure import Attempts, ItemScores, StudyData, WordScores, in_item_order
 
 LEARNT_WHOLE = ", learnt from whole texts"
@@ -65,15 +73,11 @@ def read_words(data: StudyData, readers: Mapping[str, Baseline], attempt: Attemp
         hard = attempt.words("hard_pairs", readers, data.train_pairs, data.hard[1], data.hard[0])
     rubric: WordScores = {}
     if data.rubric is not None:
+        texts = data.train_pairs, data.rubric[1]
         rubric = {
             name: scored
             for name, reader in known.items()
-            if (
-                scored := attempt(
-                    "rubric: words", read_texts, reader, data.train_pairs, data.rubric[1]
-                )
-            )
-            is not None
+            if (scored := attempt("rubric: words", read_texts, reader, *texts)) is not None
         }
     return WordEvidence(
         choice=choice,
@@ -111,15 +115,10 @@ def _unseen(reader: Baseline, data: StudyData) -> ItemScores:
     Raises DegenerateDataError for pairs of one scenario.
     """
     pairs = data.train_pairs
-    scores = np.zeros((len(pairs), 2))
-    if len({p.scenario_id for p in pairs}) < 2:
+    scenarios, scenario = np.unique([p.scenario_id for p in pairs], return_inverse=True)
+    if len(scenarios) < 2:
         raise DegenerateDataError("leaving a scenario out needs at least 2, got 1")
-    for scenario in sorted({p.scenario_id for p in pairs}):
-        inside = np.array([p.scenario_id == scenario for p in pairs])
-        rest = [p for p in pairs if p.scenario_id != scenario]
-        held = [p for p in pairs if p.scenario_id == scenario]
-        scores[inside] = reader(rest, held).reshape(-1, 2)
-    return in_item_order(scores.ravel(), pairs, data.train, "train")
+    return in_item_order(out_of_fold(reader, pairs, scenario), pairs, data.train, "train")
 
 
 def read_texts(
