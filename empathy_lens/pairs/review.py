@@ -62,7 +62,8 @@ def reviews_path(pairs_file: Path) -> Path:
 def load_decisions(path: Path) -> tuple[Decision, ...]:
     """Decisions in the order of the file, the latest of each reviewer on each pair alone.
 
-    A half-written last line is passed over. Raises InputError for any other bad line.
+    A half-written last line is passed over. Raises InputError for any other bad line, the last one
+    included where it is whole and merely wrong.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -77,7 +78,7 @@ def load_decisions(path: Path) -> tuple[Decision, ...]:
         try:
             decision = from_json(line, Decision, f"{path}:{number}")
         except InputError:
-            if number == len(lines):
+            if number == len(lines) and _is_torn(line):
                 break
             raise
         latest[decision.pair_id, decision.reviewer] = decision
@@ -97,10 +98,10 @@ def save_decision(path: Path, decision: Decision) -> None:
             if file.read(1) != b"\n":
                 data = path.read_bytes()
                 start = data.rfind(b"\n") + 1
-                if _is_whole(data[start:]):
-                    file.write(b"\n")
-                else:
+                if _is_torn(data[start:].decode(errors="replace")):
                     file.truncate(start)
+                else:
+                    file.write(b"\n")
         file.write(line.encode())
         file.flush()
         os.fsync(file.fileno())
@@ -181,9 +182,12 @@ def read_edit_form(form: str) -> EditedTexts:
     return edited
 
 
-def _is_whole(line: bytes) -> bool:
+def _is_torn(line: str) -> bool:
+    """Whether a line ends before its value does, as a killed write leaves it."""
     try:
-        from_json(line, Decision, "the last line")
-    except InputError:
+        json.JSONDecoder().raw_decode(line.lstrip())
+    except json.JSONDecodeError:
+        return True
+    except (ValueError, RecursionError):  # whole, and more than can be read
         return False
-    return True
+    return False

@@ -151,6 +151,21 @@ def test_a_torn_last_line_is_passed_over_and_other_bad_lines_named(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "bad", ['"verdict": "rejct"}', '"verdict": "reject", "note": null}', '"verdict": "reject"},']
+)
+def test_a_wrong_last_line_is_named_and_never_deleted(bad, tmp_path):
+    path = tmp_path / "x.reviews.jsonl"
+    save_decision(path, decision(PAIRS[0]))
+    line = '{"pair_id": "p2", "reviewer": "ann", "text_hash": "x", ' + bad
+    with path.open("a") as file:
+        file.write(line)  # without its end of line, as an editor may leave it
+    with pytest.raises(InputError, match=r"reviews.jsonl:2"):
+        load_decisions(path)
+    save_decision(path, decision(PAIRS[1]))
+    assert line in path.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
     "changed",
     [
         {"verdict": "perhaps"},
