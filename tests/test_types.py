@@ -207,6 +207,26 @@ def test_an_estimate_survives_a_round_trip_and_prints_its_interval():
     assert from_plain(to_plain(without), Estimate, "figure") == without
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"value": 0.9},
+        {"value": 0.1},
+        {"low": 0.8},
+        {"confidence": 7.0},
+        {"p": 3.0},
+        {"p": -1.0},
+        {"n": -5},
+        {"n_groups": 400},
+    ],
+)
+def test_an_estimate_that_contradicts_itself_is_refused(changed):
+    fine = {"value": 0.5, "low": 0.4, "high": 0.6, "confidence": 0.95, "n": 40, "n_groups": 20}
+    Estimate(**fine, method="made up")
+    with pytest.raises(InputError, match="Estimate: expected"):
+        Estimate(**{**fine, **changed}, method="made up")
+
+
 @pytest.mark.parametrize("name", ["value", "low", "high"])
 def test_an_estimate_that_is_not_finite_is_refused(name):
     values = {"value": 0.5, "low": 0.4, "high": 0.6} | {name: float("nan")}

@@ -38,6 +38,22 @@ class Estimate:
     def __post_init__(self) -> None:
         if not all(math.isfinite(x) for x in (self.value, self.low, self.high)):
             raise InputError(f"Estimate must be finite, got {self.value} [{self.low}, {self.high}]")
+        slack = 1e-9 * max(1.0, abs(self.value))
+        if not self.low - slack <= self.value <= self.high + slack:
+            raise InputError(
+                f"Estimate: expected a value within its interval, got {self.value} "
+                f"[{self.low}, {self.high}]"
+            )
+        if not 0 < self.confidence < 1 or not (self.p is None or 0 <= self.p <= 1):
+            raise InputError(
+                "Estimate: expected a confidence and a p between 0 and 1, got "
+                f"{self.confidence} and {self.p}"
+            )
+        if not 0 <= self.n_groups <= self.n:
+            raise InputError(
+                f"Estimate: expected at most as many groups as items, got {self.n_groups} groups "
+                f"of {self.n} items"
+            )
 
     def __repr__(self) -> str:
         return f"Estimate({self}, n = {self.n} in {self.n_groups} groups)"

@@ -18,8 +18,8 @@ SCENARIOS = ("food_delivery", "the_listener", "the_maze", "the_protector", "the_
 def estimate(value: float, spread: float = 0.06, **more: Any) -> dict[str, Any]:
     return {
         "value": value,
-        "low": max(value - spread, 0.0),
-        "high": min(value + spread / 2, 1.0),
+        "low": min(max(value - spread, 0.0), value),
+        "high": max(min(value + spread / 2, 1.0), value),
         "confidence": 0.95,
         "n": 60,
         "n_groups": 30,

@@ -24,7 +24,7 @@ def two(tmp_path: Path, other: dict[str, dict[str, object]]) -> list[Path]:
 def test_each_run_has_a_column_with_its_own_numbers(tmp_path: Path) -> None:
     other = synthetic_run()
     other["config"]["model_name"] = "a/second-model"
-    other["evidence"]["probe"]["value"] = 0.777
+    other["evidence"]["probe"] |= {"value": 0.777, "low": 0.7}
     other["evidence"]["verdicts"][0]["verdict"] = "not supported"
     html = build_comparison(two(tmp_path, other))
     page = assert_sealed(html)
