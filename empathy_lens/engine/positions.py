@@ -8,10 +8,11 @@ must be told where its tokens stand. :func:`attached` puts hooks on a model that
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from typing import cast
 
 import torch
@@ -126,11 +127,17 @@ class TokenPlaces:
 
 
 def check_positions(positions: Positions) -> None:
-    """Raises InputError for an unknown name, and for numbers below 0.
+    """Raises InputError for an unknown name, for what is no number, for numbers below 0 and for a
+    mask that is not one of truths.
 
     Counted from the end they would move as a text grows.
     """
     if isinstance(positions, Tensor):
+        if positions.ndim != 2 or positions.dtype != torch.bool:
+            raise InputError(
+                "positions: expected a boolean mask of rows and columns, got "
+                f"{positions.dtype} of shape {tuple(positions.shape)}"
+            )
         return
     if isinstance(positions, str):
         if positions not in POSITION_NAMES:
@@ -139,13 +146,23 @@ def check_positions(positions: Positions) -> None:
                 f"mask, got {positions!r}"
             )
         return
-    bounds = (positions.start, positions.stop) if isinstance(positions, slice) else positions
-    backwards = isinstance(positions, slice) and (positions.step or 1) < 1
-    if backwards or any(n is not None and n < 0 for n in bounds):
+    if isinstance(positions, slice):
+        numbers = [n for n in (positions.start, positions.stop) if n is not None]
+        step = 1 if positions.step is None else positions.step
+    else:
+        numbers, step = list(positions) if isinstance(positions, Iterable) else [positions], 1
+    known = isinstance(positions, (slice, Iterable)) and all(
+        map(_is_whole_number, [*numbers, step])
+    )
+    if not known or step < 1 or any(n < 0 for n in numbers):
         raise InputError(
             "positions: expected numbers of 0 or more, counted from the first token, got "
             f"{positions}; the prompt's end is last_prompt_token"
         )
+
+
+def _is_whole_number(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 class PlacedHook:
@@ -170,10 +187,12 @@ class _Passes:
 
     def __init__(self, model: HookedModel, n_prompt: int | Sequence[int] | None) -> None:
         self._model = cast(Internals, model)
-        given = (n_prompt,) if isinstance(n_prompt, int) else n_prompt
-        if given is not None and min(given, default=0) < 1:
-            raise InputError(f"n_prompt: expected 1 token or more, got {n_prompt}")
-        self._n_prompt = None if given is None else tuple(given)
+        self._n_prompt: tuple[int, ...] | None = None
+        if n_prompt is not None:
+            rows = tuple(n_prompt) if isinstance(n_prompt, Iterable) else (n_prompt,)
+            if not rows or not all(_is_whole_number(n) and n >= 1 for n in rows):
+                raise InputError(f"n_prompt: expected 1 token or more, got {n_prompt}")
+            self._n_prompt = rows
         self._places: TokenPlaces | None = None
 
     def watch(self, blocks: Sequence[int], stack: ExitStack) -> None:

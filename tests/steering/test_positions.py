@@ -238,7 +238,18 @@ def test_positions_that_cannot_be_known_are_refused(tiny_gemma2, direction, rows
         generate_steered(tiny_gemma2, ["A"], direction, [1.0], seeds=[0], positions=mask)
 
 
-@pytest.mark.parametrize("positions", ["prompts", slice(-3, None), slice(5, 0, -1), [2, -1]])
+@pytest.mark.parametrize(
+    "positions",
+    [
+        "prompts",
+        slice(-3, None),
+        slice(5, 0, -1),
+        slice(0, 5, 0),
+        slice("a", "b"),
+        [2, -1],
+        [True],
+    ],
+)
 def test_unknown_positions_are_refused_when_a_hook_is_made(direction, positions):
     with pytest.raises(InputError, match="positions: expected"):
         add_direction(direction, 1.0, positions=positions)
