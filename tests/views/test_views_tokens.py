@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +25,6 @@ from empathy_lens.engine.token_projections import (
     shown_tokens,
 )
 from empathy_lens.errors import InputError
-from empathy_lens.results import read_stored, write_result
 from empathy_lens.types import Concept, ContrastivePair
 from empathy_lens.views import circuitsvis_view, token_text, token_view, view_of
 from empathy_lens.views.page import template_text
@@ -108,13 +106,6 @@ def test_the_poles_are_the_concepts_own_and_shown_as_text() -> None:
     assert island(html)["poles"] == ["calm", "<hurried>"]
     assert "most <hurried>: " in token_text(calm, 0).plain
     assert "empath" not in (html + token_text(calm, 0).plain + template_text("tokens.js")).lower()
-
-
-def test_token_views_are_read_and_written_byte_for_byte(tmp_path: Path) -> None:
-    committed = Path(__file__).parents[2] / "results" / "embedded" / "token_views.json"
-    views, stamp = read_stored(committed, TokenViews)
-    write_result(tmp_path / "again.json", views, stamp.run)
-    assert (tmp_path / "again.json").read_bytes() == committed.read_bytes()
 
 
 def test_a_token_example_needs_a_value_and_marks_for_every_token() -> None:
