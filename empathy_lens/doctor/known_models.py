@@ -33,14 +33,19 @@ GEMMA_2 = partial(_published, "gemma2", "Gemma2ForCausalLM", head_dim=256)
 LLAMA = partial(_published, "llama", "LlamaForCausalLM")
 GEMMA_2_9B = (256_000, 3584, 14_336, 42, 16, 8)
 GEMMA_2_2B = (256_000, 2304, 9216, 26, 8, 4)
+QWEN_2 = partial(_published, "qwen2", "Qwen2ForCausalLM", "bfloat16")
 KNOWN_MODELS: dict[str, dict[str, object]] = {
     "google/gemma-2-9b-it": GEMMA_2("bfloat16", *GEMMA_2_9B),
     "google/gemma-2-9b": GEMMA_2("float32", *GEMMA_2_9B),
     "google/gemma-2-2b-it": GEMMA_2("bfloat16", *GEMMA_2_2B),
     "google/gemma-2-2b": GEMMA_2("float32", *GEMMA_2_2B),
     "meta-llama/Llama-3.1-8B-Instruct": LLAMA("bfloat16", 128_256, 4096, 14_336, 32, 32, 8),
-    "Qwen/Qwen2.5-7B-Instruct": _published(
-        "qwen2", "Qwen2ForCausalLM", "bfloat16", 152_064, 3584, 18_944, 28, 28, 4
+    "Qwen/Qwen2.5-7B-Instruct": QWEN_2(152_064, 3584, 18_944, 28, 28, 4),
+    "Qwen/Qwen2.5-Coder-0.5B-Instruct": QWEN_2(
+        151_936, 896, 4864, 24, 14, 2, tie_word_embeddings=True
+    ),
+    "Qwen/Qwen2.5-Coder-1.5B-Instruct": QWEN_2(
+        151_936, 1536, 8960, 28, 12, 2, tie_word_embeddings=True
     ),
     "microsoft/Phi-3-mini-4k-instruct": _published(
         "phi3", "Phi3ForCausalLM", "bfloat16", 32_064, 3072, 8192, 32, 32, 32

@@ -20,7 +20,8 @@ import torch
 
 from ..models import HOOKED_AVAILABLE, HubConfig, parameters_only
 from ..models.devices import available_devices, bfloat16_instructions
-from ..models.embedded import EMBEDDED_MODELS, embedded_state
+from ..models.embedded import embedded_state
+from ..models.zoo import EMBEDDED_MODELS
 
 PACKAGES = ("torch", "transformers", "safetensors", "numpy")
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "HF_TOKEN")

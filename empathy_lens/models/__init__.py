@@ -19,7 +19,7 @@ from .devices import (
     resolve_device,
     resolve_dtype,
 )
-from .embedded import EMBEDDED_MODELS, embedded_folder, embedded_state, fetch_embedded
+from .embedded import embedded_folder, embedded_state, fetch_embedded
 from .hooked import HOOKED_AVAILABLE, Internals
 from .hub import HubConfig, HubModel, load_hub_config, load_tokenizer, parameters_only
 from .loading import (
@@ -32,6 +32,7 @@ from .loading import (
     weights_hash,
 )
 from .token_rule import BosRule, TokenRule, render_chat, token_rule
+from .zoo import EMBEDDED_MODELS
 
 __all__ = [
     "DTYPES",

