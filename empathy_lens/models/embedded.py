@@ -51,7 +51,7 @@ def cache_folder() -> Path:
 
 
 def embedded_folder(name: str) -> Path:
-    """The folder of a ready checkpoint (config, tokenizer, float32 safetensors).
+    """The folder of a ready checkpoint (config, tokenizer, safetensors).
 
     Made on first use. Raises ModelError where the package is missing, and where the cached copy
     is damaged: the damaged copy is removed, so that the next call makes a new one.

@@ -64,8 +64,9 @@ def load_model(
     Parameters
     ----------
     name
-        ``embedded`` (Gemma-3-270M from the package registry), ``embedded:smollm2``, a hub id
-        such as ``google/gemma-2-9b-it``, or a folder with config, tokenizer and weights.
+        ``embedded`` (Gemma-3-270M from the package registry), another embedded model such as
+        ``embedded:qwen2.5-coder-0.5b``, a hub id such as ``google/gemma-2-9b-it``, or a folder
+        with config, tokenizer and weights.
     backend
         ``auto`` takes HookedTransformer where it can be had, else TransformerBridge.
     device, dtype
