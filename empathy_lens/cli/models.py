@@ -52,11 +52,11 @@ def print_models(listed: list[ListedModel], console: Console) -> None:
     table.add_column("what it is, how it stands", overflow="fold")
     for row in listed:
         download, on_disk = (
-            f"{size / 1e9:.2f} GB" for size in (row.download_bytes, row.disk_bytes)
+            f"{size / 1e9:.1f} GB" for size in (row.download_bytes, row.disk_bytes)
         )
         lines = [
             row.good_for,
-            f"{row.licence}; download {download}, on disk {on_disk}",
+            f"{row.licence}; download {download}, disk {on_disk}",
             row.state,
             *([f"→ {row.command}"] if row.command else []),
         ]

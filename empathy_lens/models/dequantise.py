@@ -13,6 +13,8 @@ import math
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ def dequantise(gguf: Path, target: Path, progress: Progress) -> None:
 
     progress(0, 1)
     hf_logging.disable_progress_bar()
-    with warnings.catch_warnings():
+    # transformers draws a bar that is not among those it can be told to leave out.
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(

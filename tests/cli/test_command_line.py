@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import re
 import runpy
 import subprocess
 import sys
@@ -80,6 +81,7 @@ def test_the_embedded_models_are_listed_in_80_columns_with_what_they_are_and_how
     listed, shown = json.loads(run("models", "--json").output), run("models").output
     assert list(listed) == list(EMBEDDED_MODELS)
     assert max(map(len, shown.splitlines())) <= 80
+    assert len(re.findall(r"; download \d+\.\d GB, disk \d+\.\d GB", shown)) == len(listed)
     for name, row in listed.items():
         model = EMBEDDED_MODELS[name]
         assert (row["download_bytes"], row["licence"]) == (model.gguf_bytes, model.licence)
