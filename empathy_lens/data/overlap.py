@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -103,14 +104,16 @@ def near_duplicates(
 ) -> list[tuple[int, int, float]]:
     """Pairs of texts of different items whose word 5-grams have a Jaccard index of ``threshold``+.
 
-    Gives ``(i, j, index)`` with ``i < j``, in order. Only texts that share a 5-gram are compared,
-    so that the time grows with the texts and not with their square.
+    Gives ``(i, j, index)`` with ``i < j``, in order. A text of fewer words is one run of them all,
+    so that short texts are alike where nothing but their marks differs. Only texts that share a
+    run are compared, so that the time grows with the texts and not with their square.
     """
     grams: list[set[tuple[str, ...]]] = []
     holders: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, text in enumerate(texts):
-        words = re.findall(r"\w+(?:'\w+)*", text.lower())
-        grams.append({tuple(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1)})
+        words = re.findall(r"\w+(?:'\w+)*", normalised(text))
+        starts = range(max(1, len(words) - GRAM + 1)) if words else ()
+        grams.append({tuple(words[i : i + GRAM]) for i in starts})
         for gram in grams[number]:
             holders[gram].append(number)
     shared = Counter(pair for numbers in holders.values() for pair in combinations(numbers, 2))
@@ -123,5 +126,6 @@ def near_duplicates(
 
 
 def normalised(text: str) -> str:
-    """A text without case and with single spaces: equal ones are one text to a reader."""
-    return " ".join(text.split()).casefold()
+    """A text without case and width (NFKC) and with single spaces: equal ones are one text to a
+    reader."""
+    return " ".join(unicodedata.normalize("NFKC", text).split()).casefold()

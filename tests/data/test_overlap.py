@@ -55,6 +55,17 @@ def test_texts_that_repeat_within_a_file_are_found():
     }
 
 
+def test_short_texts_are_alike_where_only_marks_or_widths_differ():
+    short = replace(TRAIN[0], positive="I told her so.", negative="I blamed the cat.")
+    other = replace(TEST[0], positive="I told her so", negative="No.")
+    (near,) = find_overlaps([short], [other])
+    assert (near.kind, near.similarity) == ("near-duplicate", 1.0)
+    wide = "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in short.negative)
+    (same,) = find_overlaps([short], [replace(TEST[0], positive=wide)])
+    assert same.kind == "text"
+    assert find_overlaps([short], [replace(other, positive="I told him so")]) == ()
+
+
 def test_near_duplicates_count_shared_five_word_runs_and_skip_texts_of_one_item():
     base = "one two three four five six seven"
     texts = [base, base.upper() + "!", "one two three four five other words here", "nothing alike"]
