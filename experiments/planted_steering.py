@@ -14,7 +14,9 @@ from empathy_lens import stats
 from empathy_lens.results import to_plain
 
 ALPHAS = np.array([-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0])
-N_PROMPTS, N_RANDOM, N_SCENARIOS = 30, 99, 5
+N_PROMPTS, N_SCENARIOS = 30, 5
+N_RANDOM, N_SHUFFLED = 20, 5
+"""Control directions, random and of shuffled labels: as many as a study steers."""
 ACTS = 0.05
 """Slope of a direction that acts, in nats per token and alpha."""
 RANDOM_SD = 0.01
@@ -31,10 +33,10 @@ def plant_steering(
     A direction that does not act has the slope of a random one.
     """
     rng = np.random.default_rng([seed, 1861])
-    slopes = RANDOM_SD * rng.normal(size=N_RANDOM + 1)
+    slopes = RANDOM_SD * rng.normal(size=1 + N_RANDOM + N_SHUFFLED)
     if steered == "acts":
         slopes[0] = ACTS
-    each = slopes[:, None] + PROMPT_SD * rng.normal(size=(N_RANDOM + 1, N_PROMPTS))
+    each = slopes[:, None] + PROMPT_SD * rng.normal(size=(len(slopes), N_PROMPTS))
     shifts = each[..., None] * ALPHAS + SHIFT_SD * rng.normal(size=(*each.shape, len(ALPHAS)))
     shifts[..., ALPHAS == 0] = 0.0
     fitted = shifts @ ALPHAS / (ALPHAS @ ALPHAS)
@@ -46,11 +48,14 @@ def plant_steering(
     )
     slope = stats.mean_estimate(fitted[0], design, null=0.0)
     steps = [stats.mean_estimate(high - low, design) for low, high in pairwise(shifts[0].T)]
+    controls = fitted[1:].mean(axis=1)
     moves = {
         "alphas": ALPHAS[ALPHAS != 0].tolist(),
         "slope": to_plain(slope),
-        "p_random": float(stats.permutation_p(slope.value, fitted[1:].mean(axis=1))),
+        "p_random": float(stats.permutation_p(slope.value, controls[:N_RANDOM])),
         "n_random": N_RANDOM,
+        "p_controls": float(stats.permutation_p(slope.value, controls)),
+        "n_controls": len(controls),
         "monotone": all(step.high >= 0 for step in steps),
         "n_prompts": N_PROMPTS,
     }

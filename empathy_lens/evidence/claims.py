@@ -156,8 +156,8 @@ MOVES = Claim(
     "0",
     f"{SMALLEST_SLOPE:g}",
     "at alpha 4 the odds of an act of 12 tokens change by less than two thirds",
-    "at most 5% of random directions of equal norm have such a slope, and no step in dose surely "
-    "goes back",
+    "at most 5% of random directions of equal norm have such a slope, and of all controls, those "
+    "from shuffled labels too; no step in dose surely goes back",
 )
 CLAIMS: tuple[Claim, ...] = (
     SEPARATES,

@@ -280,6 +280,8 @@ class SteeredSlope:
     n_prompts: int
     n_random: int = 0
     p_random: float | None = None
+    n_controls: int = 0
+    p_controls: float | None = None
     monotone: bool | None = None
     minimal_detectable: float | None = None
     alphas: tuple[float, ...] = ()
@@ -313,12 +315,13 @@ def _moves(d: DirectionEvidence, e: Evidence) -> Finding:
         because = "no strength was steered whose damage stays within its bound"
         return Finding(MOVES, because, None, lambda p: "cannot tell", d, on_test=False)
     enough = moves.n_prompts >= MIN_PROMPTS
-    beyond = moves.p_random is not None and moves.p_random <= ALPHA
+    beyond = moves.p_random is not None and max(moves.p_random, moves.p_controls or 0.0) <= ALPHA
     because = (
         f"slope {moves.slope} nats per token and alpha over {moves.n_prompts} prompts"
         f"{'' if enough else f' (fewer than {MIN_PROMPTS})'}, alpha "
         f"{', '.join(f'{alpha:g}' for alpha in moves.alphas)}; {p_text(moves.p_random)} against "
-        f"{moves.n_random} random directions; "
+        f"{moves.n_random} random directions, {p_text(moves.p_controls)} against all "
+        f"{moves.n_controls} control directions; "
         f"{'a step in dose goes back' if moves.monotone is False else 'no step in dose goes back'}"
     )
     if moves.minimal_detectable is not None:

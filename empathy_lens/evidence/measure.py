@@ -344,7 +344,8 @@ def _given_words(columns: Sequence[ItemScores], items: Activations, draws: Draws
     if len(columns) < 2:
         raise DegenerateDataError("no reader of words could be fitted")
     each = [differences(values, items) for values in columns]
-    return stats.conditional_logit(np.stack(each, axis=1))[0]
+    (probe,) = stats.conditional_logit(np.stack(each, axis=1), columns=[0])
+    return probe
 
 
 def _auroc_gain(

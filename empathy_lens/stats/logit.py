@@ -1,5 +1,6 @@
 """Conditional logistic regression on pair differences, with Firth's penalty."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -18,7 +19,9 @@ _FAR = 100.0
 """A signed root of the deviance beyond any limit, where the information has underflowed."""
 
 
-def conditional_logit(differences: Real[np.ndarray, "pair k"]) -> list[Estimate]:
+def conditional_logit(
+    differences: Real[np.ndarray, "pair k"], columns: Sequence[int] | None = None
+) -> list[Estimate]:
     """Does each column still tell the sides of a pair apart, given the other columns?
 
     Each row holds, a column a score, the positive minus the negative side of an independent
@@ -30,7 +33,8 @@ def conditional_logit(differences: Real[np.ndarray, "pair k"]) -> list[Estimate]
 
     Firth's (1993) penalty, half the log determinant of the information, keeps them finite under
     separation (Heinze & Schemper 2002). The 95 % interval and ``p``, against 0, are of the
-    profile of the penalised likelihood, and so cannot disagree.
+    profile of the penalised likelihood, and so cannot disagree. ``columns``: those to give an
+    Estimate of, given all others (None: every one).
 
     Raises InputError for NaN or no column, DegenerateDataError for fewer than three pairs, no
     more pairs than columns, and columns that are constantly 0 or depend on one another.
@@ -57,7 +61,8 @@ def conditional_logit(differences: Real[np.ndarray, "pair k"]) -> list[Estimate]
     every = np.arange(k)
     fitted, top = _fit(x, np.zeros(k), every)
     deviations = np.sqrt(np.diag(np.linalg.inv(_penalised(x, fitted)[1])))
-    return [_profiled(x, fitted, top, j, float(deviations[j])) for j in range(k)]
+    wanted = every.tolist() if columns is None else columns
+    return [_profiled(x, fitted, top, j, float(deviations[j])) for j in wanted]
 
 
 def _profiled(
@@ -124,7 +129,7 @@ def _fit(
         if new[0] < value:
             break
         beta, (value, information, chosen) = moved, new
-        if gain < 1e-10:
+        if gain < 1e-9:
             break
     return beta, value
 

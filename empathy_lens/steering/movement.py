@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise, takewhile
 
 import numpy as np
+from jaxtyping import Float
 
 from ..stats import minimal_detectable, permutation_p
 from ..types import Estimate
@@ -23,16 +24,20 @@ class Movement:
     and alpha; above 0 = the choice follows alpha); the prompt is the unit and resampled within
     scenarios, and p inverts the same interval against 0. ``p_random`` is (1 + random directions of
     equal norm whose slope over the same strengths and prompts is as large) / (1 + ``n_random``),
-    one-sided, None without controls. ``monotone``: no step between neighbouring swept strengths
-    within the bound surely goes back (the interval of the paired change lies below 0, its
-    confidence 95% for all steps together). ``minimal_detectable``: the smallest true slope that
-    a two-sided 5% test with this many prompts finds in 80% of cases.
+    one-sided, None without controls; ``p_controls`` counts all ``n_controls`` control directions,
+    those of shuffled labels too, which lie where differences between texts do. ``monotone``: no
+    step between neighbouring swept strengths within the bound surely goes back (the interval of
+    the paired change lies below 0, its confidence 95% for all steps together).
+    ``minimal_detectable``: the smallest true slope that a two-sided 5% test with this many prompts
+    finds in 80% of cases.
     """
 
     alphas: tuple[float, ...]
     slope: Estimate
     p_random: float | None
     n_random: int
+    p_controls: float | None
+    n_controls: int
     monotone: bool | None
     n_prompts: int
     minimal_detectable: float | None
@@ -53,16 +58,25 @@ def movement(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> 
     by_prompt = slope(alphas, np.stack([sweep.shifts_at(layer, a) for a in used], axis=-1))
     mean = over_prompts(sweep, by_prompt, n_resamples, null=0.0)
     at = [sweep.pushes.index(alpha) for alpha in used]
-    drawn = slope(alphas, sweep.controls_at(layer).random[:, at].mean(axis=-1))
+    controls = sweep.controls_at(layer)
+    drawn = np.concatenate([controls.random, controls.shuffled])
+    slopes = slope(alphas, drawn[:, at].mean(axis=-1))
+    random = slopes[: len(controls.random)]
     return Movement(
         alphas=tuple(used),
         slope=mean,
-        p_random=float(permutation_p(mean.value, drawn)) if len(drawn) else None,
-        n_random=len(drawn),
+        p_random=_share_beyond(mean, random),
+        n_random=len(random),
+        p_controls=_share_beyond(mean, slopes),
+        n_controls=len(slopes),
         monotone=_monotone(sweep, layer, unharmed, n_resamples),
         n_prompts=len(sweep.reporting),
         minimal_detectable=_detectable(mean),
     )
+
+
+def _share_beyond(mean: Estimate, drawn: Float[np.ndarray, "control"]) -> float | None:
+    return float(permutation_p(mean.value, drawn)) if len(drawn) else None
 
 
 def _detectable(slope: Estimate) -> float | None:

@@ -171,6 +171,8 @@ def _movement(name: str, steering: SteeringResults) -> Table:
             "p of that slope against 0": moves.slope.p,
             "p against random directions of equal norm": moves.p_random,
             "random directions": moves.n_random,
+            "p against these and directions of shuffled labels": moves.p_controls,
+            "control directions": moves.n_controls,
             "a step in dose goes back": back,
             "slope found in 80% of such studies": moves.minimal_detectable,
         }

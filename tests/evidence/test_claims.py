@@ -183,6 +183,8 @@ def test_steering_is_judged_by_its_slope_over_prompts():
             "n_prompts": MIN_PROMPTS,
             "n_random": 20,
             "p_random": 0.0476,
+            "n_controls": 25,
+            "p_controls": 0.0385,
             "monotone": True,
             "alphas": (-4.0, 4.0),
         }
@@ -191,6 +193,7 @@ def test_steering_is_judged_by_its_slope_over_prompts():
     assert moved() == "supported"
     assert moved(n_prompts=MIN_PROMPTS - 1) == "cannot tell"
     assert moved(p_random=0.095) == "cannot tell"
+    assert moved(p_controls=0.077) == "cannot tell"
     assert moved(monotone=False) == "cannot tell"
     small = estimate(0.001, -0.002, 0.004, p=0.5)
     assert moved(slope={f.name: getattr(small, f.name) for f in fields(small)}) == "refuted"

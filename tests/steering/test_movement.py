@@ -19,7 +19,7 @@ SEED = 7
 CARD = Provenance("m", "h", "float32", "hooked", "3.9")
 
 
-def planted(slope, *, per_scenario=6, sd=0.1, n_random=20, seed=SEED):
+def planted(slope, *, per_scenario=6, sd=0.1, n_random=20, n_shuffled=0, seed=SEED):
     """One layer whose prompts have slopes of mean ``slope`` and ``sd`` between prompts, beside
     random directions whose slopes have mean 0."""
     rng = np.random.default_rng(seed)
@@ -31,9 +31,11 @@ def planted(slope, *, per_scenario=6, sd=0.1, n_random=20, seed=SEED):
     of_prompt = rng.normal(slope, sd, len(prompts))
     noise = rng.normal(0, sd / 10, (len(alphas), len(prompts)))
     base = rng.normal(0, 1, len(prompts))
-    of_control = rng.normal(0, sd / 5, (n_random, 1)) + rng.normal(
-        0, sd, (n_random, len(reporting))
+    n_controls = n_random + n_shuffled
+    of_control = rng.normal(0, sd / 5, (n_controls, 1)) + rng.normal(
+        0, sd, (n_controls, len(reporting))
     )
+    drawn = of_control[:, None] * pushes[:, None]
     direction = Direction(torch.eye(4)[0], Site(0), "planted", 1.0, 0.0, CARD)
     return SteeringSweep(
         directions={0: direction},
@@ -43,9 +45,7 @@ def planted(slope, *, per_scenario=6, sd=0.1, n_random=20, seed=SEED):
         choosing=choosing,
         reporting=reporting,
         log_odds=(base + alphas[:, None] * of_prompt + noise)[None],
-        controls={
-            0: Controls(of_control[:, None] * pushes[:, None], np.empty((0, 4, len(reporting))))
-        },
+        controls={0: Controls(drawn[:n_random], drawn[n_random:])},
         instruction=np.zeros(len(prompts)),
         damage=Damage({0: np.full((5, 6), 3.0)}, {0: np.ones((5, 6), dtype=bool)}),
         texts=(),
@@ -112,6 +112,16 @@ def test_random_directions_are_compared_over_the_same_strengths():
     assert movement(spoilt(strong, 4.0), 0, n_resamples=500).p_random == pytest.approx(1 / 21)
 
 
+def test_directions_of_shuffled_labels_are_compared_too():
+    sweep = planted(0.1, n_shuffled=5)
+    moves = movement(sweep, 0, n_resamples=500)
+    assert (moves.p_random, moves.p_controls) == pytest.approx((1 / 21, 1 / 26))
+    steep = np.ones((5, 1, 30)) * np.array(PUSHES)[:, None]
+    strong = replace(sweep, controls={0: replace(sweep.controls[0], shuffled=steep)})
+    moves = movement(strong, 0, n_resamples=500)
+    assert (moves.p_random, moves.p_controls) == pytest.approx((1 / 21, 6 / 26))
+
+
 def test_controls_stand_at_the_furthest_strengths_within_the_damage_bound():
     sweep = planted(0.1)
     assert furthest_within(sweep) == (-4, 4)
@@ -121,7 +131,7 @@ def test_controls_stand_at_the_furthest_strengths_within_the_damage_bound():
 
 def test_without_controls_there_is_no_p_against_random_directions():
     moves = movement(replace(planted(0.1), controls={}), 0, n_resamples=500)
-    assert (moves.p_random, moves.n_random) == (None, 0)
+    assert (moves.p_random, moves.n_random, moves.p_controls, moves.n_controls) == (None, 0) * 2
     assert moves.slope.low > 0
 
 

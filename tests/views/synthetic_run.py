@@ -348,6 +348,8 @@ def _steering(t: Any, scenarios: list[str]) -> dict[str, Any]:
             "slope": estimate(0.61) | {"p": 0.004},
             "p_random": 0.125,
             "n_random": 7,
+            "p_controls": 0.25,
+            "n_controls": 11,
             "monotone": False,
             "n_prompts": 30,
             "minimal_detectable": None,
