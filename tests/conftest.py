@@ -11,8 +11,8 @@ if N_WORKERS > 1:
 
 import jaxtyping
 
-# Before anything imports the package: every annotation is checked on every call.
-jaxtyping.install_import_hook("empathy_lens", "beartype.beartype")
+# Before anything imports the package: annotations are checked on every call.
+jaxtyping.install_import_hook("empathy_lens", "type_checks.checked")
 
 import importlib.util
 

@@ -3,12 +3,14 @@
 import importlib.util
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
 import typer
 from pytest_examples import find_examples
 
+import empathy_lens as el
 from empathy_lens import cli
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,12 +24,17 @@ def with_python():
     return [d for d in DOCUMENTS if list(find_examples(d))]
 
 
+loaded = cache(el.load_model)
+"""Every page loads the embedded model; here it is read from disk for the first of them alone."""
+
+
 @pytest.mark.slow
 @pytest.mark.embedded
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("document", with_python(), ids=lambda d: d.name)
 def test_python_runs_as_it_stands(document, embedded_checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(el, "load_model", loaded)
     names: dict[str, object] = {"__name__": "__main__"}
     for block in find_examples(document):
         code = compile("\n" * (block.start_line) + block.source, str(document), "exec")

@@ -43,6 +43,7 @@ from empathy_lens.steering.analysis import (
 )
 from empathy_lens.steering.examples import SteeringResults, sweep_summary
 from empathy_lens.steering.sweep import first_of_each
+from empathy_lens.study import DataFiles
 from empathy_lens.types import (
     Concept,
     ContrastivePair,
@@ -375,17 +376,19 @@ def test_the_rule_for_moved_texts_names_the_pole_of_the_data(swept):
     assert "more (alpha > 0) or less (alpha < 0) calm than the unsteered one" in rule
 
 
-def test_sweeps_of_single_layers_join_to_the_sweep_of_all(planted, train, swept):
-    options = OPTIONS | {"train": train, "n_shuffled": 6}
-    parts = [
-        sweep_of(planted, [swept.directions[layer]], ALPHAS, PROMPTS, **options) for layer in (0, 1)
-    ]
+def test_sweeps_of_single_layers_join_to_the_sweep_of_all(planted, train):
+    options = OPTIONS | {"train": train, "n_random": 2, "n_shuffled": 2}
+    directions = [axis(planted, 7, layer=0), axis(planted, 5, layer=1)]
+    whole, *parts = (
+        sweep_of(planted, some, (-1.0, 0.0, 1.0), PROMPTS[:6], **options)
+        for some in (directions, directions[:1], directions[1:])
+    )
     joined = join_sweeps(parts)
-    assert joined.layers == swept.layers
+    assert joined.layers == whole.layers
     for name in ("log_odds", "instruction"):
-        np.testing.assert_allclose(getattr(joined, name), getattr(swept, name), atol=1e-4)
-    assert_same_controls(joined, swept)
-    assert [t.completion for t in joined.texts] == [t.completion for t in swept.texts]
+        np.testing.assert_allclose(getattr(joined, name), getattr(whole, name), atol=1e-4)
+    assert_same_controls(joined, whole)
+    assert [t.completion for t in joined.texts] == [t.completion for t in whole.texts]
     with pytest.raises(InputError, match="rising order"):
         join_sweeps(parts[::-1])
     with pytest.raises(InputError, match="differ in seed"):
@@ -532,8 +535,29 @@ def script(monkeypatch):
     return run
 
 
+@pytest.fixture
+def few_files(monkeypatch, tmp_path_factory):
+    """The shipped files with two prompts of each scenario, six neutral texts and questions."""
+    shipped, folder = DataFiles.shipped(), tmp_path_factory.mktemp("few")
+    few = replace(
+        shipped,
+        steering_prompts=folder / "prompts.json",
+        neutral_texts=folder / "neutral.jsonl",
+        plain_questions=folder / "questions.jsonl",
+    )
+    prompts = json.loads(shipped.steering_prompts.read_text())
+    kept = [p for i, p in enumerate(prompts) if i % 7 < 2]
+    few.steering_prompts.write_text(json.dumps(kept))
+    for name in ("neutral_texts", "plain_questions"):
+        lines = getattr(shipped, name).read_text().splitlines(keepends=True)
+        getattr(few, name).write_text("".join(lines[:6]))
+    monkeypatch.setattr(DataFiles, "shipped", lambda: few)
+
+
 @pytest.mark.slow
-def test_the_script_writes_the_sweep_and_says_what_to_use(script, planted_folder, tmp_path, capsys):
+def test_the_script_writes_the_sweep_and_says_what_to_use(
+    script, few_files, planted_folder, tmp_path, capsys
+):
     small = ["--n-random", 2, "--n-shuffled", 2, "--n-samples", 1, "--max-new-tokens", 4]
     small += ["--every", 64, "--layers", "1", "--alphas=-1,0,1", "--out", tmp_path]
     assert script("--model", planted_folder, *small) == 0
