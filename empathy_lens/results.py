@@ -93,7 +93,7 @@ class RunIdentity:
     """
 
     id: str
-    started: str
+    started: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     version: str
     commit: str | None
 
@@ -233,6 +233,8 @@ def read_stored(path: Path, kind: type[T]) -> tuple[T, Stamp]:
 def take_stamp(found: dict[str, Any], name: str) -> Stamp:
     """Takes ``schema`` and ``run`` out of a file's values. Raises InputError for a newer schema."""
     taken = {key: found.pop(key) for key in ("schema", "run") if key in found}
+    for key in (key for key, value in taken.items() if value is None):
+        raise InputError(f"{name}: {key}: expected a value, got null")
     schema = taken.get("schema")
     if type(schema) is int and schema > SCHEMA:
         raise InputError(

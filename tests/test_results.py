@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import operator
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,28 @@ def test_a_stamped_result_comes_back_with_its_run_and_as_strictly_as_any(tmp_pat
     path.write_text(path.read_text(encoding="utf-8").replace('"schema"', '"schemes"'))
     with pytest.raises(InputError, match="schemes"):
         read_result(path, RunSummary)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("probe", "high"), 1.2, "probe: expected an interval within [0, 1]"),
+        (("baselines", "length", "low"), -0.1, "length: expected an interval within [0, 1]"),
+        (("rubric", "high"), 1.5, "rubric: expected an interval within [-1, 1]"),
+        (("nulls", "random_directions", "p95"), 7, "nulls.random_directions.p95: "),
+        (("schema",), None, "schema: expected a value, got null"),
+        (("run", "started"), "yesterday", "run.started: "),
+    ],
+)
+def test_what_no_figure_or_stamp_can_be_is_refused(tmp_path: Path, keys, value, message) -> None:
+    card = json.loads((RESULTS / "embedded" / "evidence.json").read_text(encoding="utf-8"))
+    *outer, last = keys
+    functools.reduce(operator.getitem, outer, card)[last] = value
+    path = tmp_path / "evidence.json"
+    path.write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        read_result(path, Evidence)
+    assert message in str(error.value)
 
 
 def test_every_fault_is_named_with_its_file_and_field(tmp_path: Path) -> None:

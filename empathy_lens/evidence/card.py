@@ -5,13 +5,14 @@ What is claimed of them, and by which rules, is in ``claims.py`` and ``verdicts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
 from ..data import Overlap
+from ..errors import InputError
 from ..types import Estimate
 from .baselines import ReaderChoice
 from .contrasts import Contrast
@@ -116,6 +117,23 @@ class DirectionEvidence:
     rubric_gains: Figures = field(default_factory=dict)
     minimal_detectable: Mapping[str, Detectable] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Raises InputError for an AUROC, an accuracy or a correlation outside its range."""
+        for low, high, figures in self._ranges():
+            for name, figure in figures.items():
+                if figure is not None and not low <= figure.low <= figure.high <= high:
+                    raise InputError(
+                        f"{name}: expected an interval within [{low}, {high}], got {figure}"
+                    )
+
+    def _ranges(self) -> Iterator[tuple[int, int, Figures]]:
+        """Least and greatest value of figures that have them, by their names."""
+        names = "probe", "paired_accuracy", "leave_one_scenario_out_mean"
+        yield 0, 1, {name: getattr(self, name) for name in names}
+        yield 0, 1, self.leave_one_scenario_out
+        names = "rubric", "rubric_partial", "rubric_given_words"
+        yield -1, 1, {name: getattr(self, name) for name in names}
+
     @property
     def configuration(self) -> str:
         """Which direction this is, in words."""
@@ -152,6 +170,14 @@ class Evidence(DirectionEvidence):
     own_acts: Estimate | None = None
     verdicts: tuple[Verdict, ...] = ()
     not_computed: Mapping[str, str] = field(default_factory=dict)
+
+    def _ranges(self) -> Iterator[tuple[int, int, Figures]]:
+        yield from super()._ranges()
+        for figures in (self.baselines, self.leave_one_source_out, self.leave_one_format_out):
+            yield 0, 1, figures
+        names = "leave_one_source_out_mean", "leave_one_format_out_mean"
+        yield 0, 1, {name: getattr(self, name) for name in names}
+        yield -1, 1, {"own_acts": self.own_acts}
 
     @property
     def directions(self) -> tuple[DirectionEvidence, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from scipy.stats import rankdata
 
 from .. import stats
@@ -18,6 +19,8 @@ from ..types import Activations
 from .measure import Draws, fit, probe_scores
 from .validation import group_folds
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 @dataclass(frozen=True)
 class NullDistribution:
@@ -26,12 +29,12 @@ class NullDistribution:
     ``p`` is the share of them (and of the observed value itself) that reach the observed value.
     """
 
-    mean: float
-    sd: float
-    p95: float
-    p99: float
-    n: int
-    p: float
+    mean: Share
+    sd: Annotated[float, Field(ge=0)]
+    p95: Share
+    p99: Share
+    n: Annotated[int, Field(ge=1)]
+    p: Share
     what: str
 
 

@@ -280,8 +280,13 @@ def _marked(
     return hook.places.marked(positions).to(resid.device)
 
 
-def _per_row(name: str, value: float | Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
-    values = torch.atleast_1d(torch.as_tensor(value, dtype=torch.float32))
+def _per_row(name: str, value: object) -> Float[Tensor, "batch"]:
+    try:
+        values = torch.atleast_1d(torch.as_tensor(value, dtype=torch.float32))
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"{name}: expected a number or a tensor of one a row, got {value!r}"
+        ) from None
     if not is_finite(values):
         raise InputError(f"{name}: expected finite numbers, got {value}")
     return values

@@ -29,18 +29,18 @@ class Movement:
     step between neighbouring swept strengths within the bound surely goes back (the interval of
     the paired change lies below 0, its confidence 95% for all steps together).
     ``minimal_detectable``: the smallest true slope that a two-sided 5% test with this many prompts
-    finds in 80% of cases.
+    finds in 80% of cases. Older files have no ``p_controls``.
     """
 
     alphas: tuple[float, ...]
     slope: Estimate
     p_random: float | None
     n_random: int
-    p_controls: float | None
-    n_controls: int
     monotone: bool | None
     n_prompts: int
     minimal_detectable: float | None
+    p_controls: float | None = None
+    n_controls: int = 0
 
 
 def movement(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Movement | None:

@@ -1,3 +1,4 @@
+import inspect
 import math
 from dataclasses import replace
 from functools import partial
@@ -140,6 +141,13 @@ def test_values_that_are_not_finite_are_refused(value):
     for make in (add_direction, clamp_direction):
         with pytest.raises(InputError, match="finite"):
             make(DIRECTION, value)
+
+
+def test_a_strength_that_is_no_number_is_refused():
+    untyped = inspect.unwrap(add_direction)  # as for a user, whose annotations nothing checks
+    for value in ("strong", None, [[1.0], [1.0, 2.0]]):
+        with pytest.raises(InputError, match="alpha: expected a number or a tensor"):
+            untyped(DIRECTION, value)
 
 
 @pytest.mark.parametrize("make", [ablate_direction, lambda d: add_direction(d, 1.0)])
