@@ -32,7 +32,12 @@ DATA = ROOT / "data"
 PAIRS = DATA / "contrastive_pairs"
 SCENARIOS = load_scenarios(DATA / "eia_scenarios" / "scenarios.json")
 FORMATS = {"plan", "inner_reasoning", "dialogue", "action_log"}
-CONTRASTS = ("politeness", "refusal", "sentiment", "task_focus", "verbosity")
+N_CONTRASTS = {
+    **dict.fromkeys(("politeness", "refusal", "sentiment", "task_focus", "verbosity"), 24),
+    **dict.fromkeys(("losing", "needless_request", "engaged_chat"), 60),
+}
+CONTRASTS = tuple(N_CONTRASTS)
+PLAIN_KINDS = {"kind_costs", "kind_wins", "task_serves", "kind_refuses"}
 SIDES = ("positive", "negative")
 KINDS = {
     "empathic_words_task_act": 4,
@@ -54,6 +59,12 @@ def pairs(name):
 
 
 @cache
+def plain(split):
+    path = DATA / "plain_pairs" / f"{split}_pairs.jsonl"
+    return load_pairs(path, scenario_ids=SCENARIOS)
+
+
+@cache
 def contrast(name):
     return load_pairs(DATA / "contrast_sets" / f"{name}.jsonl", scenario_ids=(name,))
 
@@ -70,8 +81,8 @@ def records(name):
 
 
 @cache
-def steering_prompts():
-    return load_steering_prompts(DATA / "eia_scenarios" / "steering_prompts.json")
+def steering_prompts(name="steering_prompts"):
+    return load_steering_prompts(DATA / "eia_scenarios" / f"{name}.json", scenario_ids=SCENARIOS)
 
 
 def ordinary():
@@ -181,19 +192,57 @@ def test_minimal_pairs_use_nearly_the_same_words():
             assert (ours & theirs).total() >= 0.8 * max(ours.total(), theirs.total()), p.pair_id
 
 
-@cache
-def words_only_auroc(bag, test_name):
+def bag_auroc(bag, learnt, tested):
     def texts(some_pairs):
         return [t for p in some_pairs for t in (p.positive, p.negative)], [1, 0] * len(some_pairs)
 
-    fitted = BAGS_OF_WORDS[bag]().fit(*texts(pairs("train_pairs")))
-    test_texts, labels = texts(pairs(test_name))
+    fitted = BAGS_OF_WORDS[bag]().fit(*texts(learnt))
+    test_texts, labels = texts(tested)
     return roc_auc_score(labels, fitted.predict_proba(test_texts)[:, 1])
+
+
+@cache
+def words_only_auroc(bag, test_name):
+    return bag_auroc(bag, pairs("train_pairs"), pairs(test_name))
 
 
 @pytest.mark.parametrize("bag", BAGS_OF_WORDS)
 def test_words_alone_do_not_tell_the_sides_of_hard_pairs(bag):
     assert 0.4 <= words_only_auroc(bag, "hard_pairs") <= 0.6
+
+
+# The plain pairs
+
+
+@pytest.mark.parametrize(("split", "n"), [("train", 22), ("test", 20)])
+def test_every_scenario_has_plain_pairs_of_every_kind_and_format(split, n):
+    for scenario_id in SCENARIOS:
+        of_scenario = [p for p in plain(split) if p.scenario_id == scenario_id]
+        assert len(of_scenario) == n
+        assert {p.tags[0] for p in of_scenario} == {"plain"}
+        assert {p.split for p in of_scenario} == {split}
+        kinds = Counter(p.tags[1] for p in of_scenario)
+        assert set(kinds) == PLAIN_KINDS
+        assert kinds["kind_costs"] in (10, 11)
+        assert set(count_by(of_scenario, "format")) == FORMATS
+
+
+def test_plain_pairs_are_short_and_their_sides_equally_long():
+    both = plain("train") + plain("test")
+    assert all(0.9 <= r <= 1.1 for r in length_ratios(both))
+    assert all(30 <= n_words(text) <= 45 for p in both for text in (p.positive, p.negative))
+    assert all(29 <= n_words(p.prompt) <= 45 for p in both)
+
+
+def test_plain_pairs_share_no_situation_with_one_another_or_with_others():
+    groups = [p.group for p in (*plain("train"), *plain("test"))]
+    assert len(set(groups)) == len(groups)
+    assert not set(groups) & {p.group for p in ordinary() + pairs("hard_pairs")}
+
+
+@pytest.mark.parametrize("bag", BAGS_OF_WORDS)
+def test_words_tell_less_of_plain_pairs_than_of_the_subtle_ones(bag):
+    assert bag_auroc(bag, plain("train"), plain("test")) < 0.75
 
 
 # The other files
@@ -221,8 +270,8 @@ def test_rubric_situations_are_not_those_of_the_pairs():
 
 
 @pytest.mark.parametrize("name", CONTRASTS)
-def test_every_contrast_has_24_situations(name):
-    assert len({p.group for p in contrast(name)}) == len(contrast(name)) == 24
+def test_every_contrast_has_its_situations(name):
+    assert len({p.group for p in contrast(name)}) == len(contrast(name)) == N_CONTRASTS[name]
     assert len({p.format for p in contrast(name)}) >= 4
 
 
@@ -272,6 +321,17 @@ def test_every_scenario_has_seven_steering_prompts_with_two_actions_of_each_kind
     assert all(55 <= n_words(p.prompt) <= 85 for p in prompts)
 
 
+def test_plain_steering_prompts_are_short_with_four_actions_of_each_kind():
+    prompts = steering_prompts("plain_steering_prompts")
+    assert count_by(prompts, "scenario_id") == dict.fromkeys(sorted(SCENARIOS), 8)
+    for p in prompts:
+        assert 35 <= n_words(p.prompt) <= 45
+        for kind, task in zip(p.positive_actions, p.negative_actions, strict=True):
+            assert abs(n_words(kind) - n_words(task)) <= 1
+            assert 6 <= n_words(kind) <= 12
+        assert len(p.positive_actions) == 4
+
+
 def test_actions_of_both_kinds_are_about_equally_long():
     lengths = [
         [sum(map(n_words, actions)) for actions in (p.positive_actions, p.negative_actions)]
@@ -292,13 +352,15 @@ def test_every_file_is_plain_ascii():
 
 def every_text():
     """(item, text); texts of one item belong together and may share words by design."""
-    sets = [ordinary(), pairs("hard_pairs"), *map(contrast, CONTRASTS)]
+    sets = [ordinary(), pairs("hard_pairs"), plain("train"), plain("test")]
+    sets += map(contrast, CONTRASTS)
     for p in (p for some_pairs in sets for p in some_pairs):
         yield from ((p.group, text) for text in (p.prompt, p.positive, p.negative))
     yield from {(c.group, c.prompt) for c in rubric()}
     yield from ((c.group, c.text) for c in rubric())
     yield from ((t["text_id"], t["text"]) for t in records("neutral_texts.jsonl"))
-    yield from ((p.prompt, p.prompt) for p in steering_prompts())
+    for name in ("steering_prompts", "plain_steering_prompts"):
+        yield from ((p.prompt, p.prompt) for p in steering_prompts(name))
 
 
 def test_no_text_repeats_another():
