@@ -449,9 +449,10 @@ def test_a_study_of_another_concept_speaks_of_that_concept_alone(
 @pytest.mark.embedded
 @pytest.mark.slow
 def test_the_embedded_model_finds_a_direction_better_than_chance(files, tmp_path):
-    pairs = load_pairs(SHIPPED.pairs_train)
-    train = [p for i, p in enumerate(pairs) if i % 3 == 0]
-    test = load_pairs(SHIPPED.pairs_test)[::2]
+    train, test = (
+        [replace(p, prompt="") for p in load_pairs(path)[::step]]
+        for path, step in ((SHIPPED.pairs_train, 3), (SHIPPED.pairs_test, 2))
+    )
     save_pairs(tmp_path / "train.jsonl", train)
     save_pairs(tmp_path / "test.jsonl", test)
     chosen = replace(
