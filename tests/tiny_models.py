@@ -54,7 +54,7 @@ def byte_tokenizer(
     return fast
 
 
-def _save(model, tokenizer, folder: Path, seed: int, max_shard_size: str = "50GB") -> Path:
+def save_model(model, tokenizer, folder: Path, seed: int, max_shard_size: str = "50GB") -> Path:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -86,7 +86,7 @@ def save_tiny_gemma2(
         bos_token_id=BOS,
         eos_token_id=EOS,
     )
-    return _save(Gemma2ForCausalLM(config), tokenizer, folder, seed, max_shard_size)
+    return save_model(Gemma2ForCausalLM(config), tokenizer, folder, seed, max_shard_size)
 
 
 def tiny_llama_config(tokenizer: PreTrainedTokenizerFast, *, n_ctx: int = 512) -> LlamaConfig:
@@ -117,4 +117,4 @@ def save_tiny_llama(
     """Llama with untied embeddings, grouped-query attention and a chat template."""
     tokenizer = byte_tokenizer(chat_template=chat_template, with_bos=with_bos)
     config = tiny_llama_config(tokenizer)
-    return _save(LlamaForCausalLM(config), tokenizer, folder, seed, max_shard_size)
+    return save_model(LlamaForCausalLM(config), tokenizer, folder, seed, max_shard_size)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..files import read_json, write_json
 from ..types import HookedModel, Tokenizer
 from .checkpoint import ModelSource
 from .hub import HubConfig, HubModel
@@ -66,6 +66,9 @@ def hooked_transformer(
             if gemma:
                 _use_gemma_modules(model)
     expected = dict(model.named_parameters())
+    # Biases that a family has none of: its converter leaves some of them out (Phi-3).
+    absent = {k for k in expected.keys() - state.keys() if k.rpartition(".")[2].startswith("b_")}
+    state |= {name: torch.zeros(expected[name].shape, dtype=dtype) for name in absent}
     missing = sorted(expected.keys() - state.keys())
     wrong = sorted(k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape)
     if missing or wrong:
@@ -100,7 +103,10 @@ def hooked_config(
             )
     # TransformerLens guesses the architecture from the words in a path: give it a neutral one.
     with tempfile.TemporaryDirectory(prefix="checkpoint") as neutral:
-        shutil.copy(Path(source.path) / "config.json", neutral)
+        said = read_json(Path(source.path) / "config.json")
+        if "n_positions" in said:  # GPT-2's, which transformers 5 writes without its other name
+            said.setdefault("n_ctx", said["n_positions"])
+        write_json(Path(neutral) / "config.json", said)
         return loading.get_pretrained_model_config(neutral, hf_cfg=hub_config.to_dict(), **options)
 
 

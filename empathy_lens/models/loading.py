@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -20,6 +21,8 @@ from .devices import resolve_device, resolve_dtype
 from .hooked import HOOKED_AVAILABLE, hooked_transformer, quiet_transformer_lens
 from .hub import HubModel, load_hub_config, load_hub_model, load_tokenizer
 from .token_rule import BosRule, TokenRule, kept_as_made, token_rule
+
+log = logging.getLogger(__name__)
 
 Backend = Literal["auto", "hooked", "bridge"]
 CARD_ATTRIBUTE = "empathy_lens_card"
@@ -68,7 +71,8 @@ def load_model(
         ``embedded:qwen2.5-coder-0.5b``, a hub id such as ``google/gemma-2-9b-it``, or a folder
         with config, tokenizer and weights.
     backend
-        ``auto`` takes HookedTransformer where it can be had, else TransformerBridge.
+        ``auto`` takes HookedTransformer where it can be had, else TransformerBridge, and warns
+        with the reason where HookedTransformer does not take the model.
     device, dtype
         ``auto``: CUDA, then MPS, then CPU; bfloat16 on CUDA, float16 on MPS (bfloat16 for Gemma-3,
         which overflows there), float32 on CPU.
@@ -151,6 +155,11 @@ def _with_hooks(
                     f"HookedTransformer does not take {source.hub_id} ({error}); "
                     "use --backend bridge"
                 ) from error
+            log.warning(
+                "HookedTransformer does not take %s (%s): it is loaded as a TransformerBridge",
+                source.hub_id,
+                error,
+            )
     from transformer_lens.model_bridge import TransformerBridge
 
     try:
