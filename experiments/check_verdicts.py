@@ -6,7 +6,9 @@
 Plants studies of ten kinds at two sizes (``planted_studies.py``), makes the evidence card of each
 and counts the verdicts on every claim about the study's direction and the selected one. A verdict
 is harmful where it supports what is false or refutes what is true. The whole of it, with 200 draws
-or more, goes to ``results/reference/verdicts.json``; anything less only where ``--out`` says.
+or more, goes to ``results/reference/verdicts.json``; anything less only where ``--out`` says. Each
+kind and size is kept below ``results/runs`` as it is done, and ``--resume`` goes on behind the last
+one that the same code made.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -31,15 +34,29 @@ from planted_steering import plant_steering
 from planted_studies import plant
 from scipy.stats import binomtest
 
-from empathy_lens.cli.shared import JsonOption, SeedOption, clear_errors, run_script
+from empathy_lens.cli.shared import (
+    FROM_LAST_STAGE,
+    JsonOption,
+    ResumeOption,
+    SeedOption,
+    clear_errors,
+    run_script,
+)
+from empathy_lens.console import progress_bars
 from empathy_lens.errors import InputError
 from empathy_lens.evidence import Behaviour, Draws, Evidence, Ruling, evidence_card, select_layer
 from empathy_lens.evidence.claims import MOVES
-from empathy_lens.results import from_plain, to_plain
+from empathy_lens.files import sha256_file
+from empathy_lens.results import from_plain, read_result, to_plain
+from empathy_lens.study.runs import RUNS, Run
+from empathy_lens.types import Progress
 
 sklearn.set_config(assume_finite=True, skip_parameter_validation=True)  # a tenth of the time
 
-REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference" / "verdicts.json"
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "results" / "reference" / "verdicts.json"
+JUDGING = ("data", "directions", "evidence", "stats", "types")
+"""Rooms whose code has a say in a verdict: what other code counted is counted again."""
 ESTIMATORS = ("mean_difference", "lda")  # a logistic regression would take twice as long in all
 DRAWS = Draws(n_resamples=1000, n_permutations=200, n_random=1000)
 """Fewer resamples and permutations than a card has, for speed. Not so random directions: the
@@ -133,38 +150,68 @@ def rulings_of(card: Evidence) -> dict[tuple[str, str], Ruling]:
     }
 
 
-def check(
-    kinds: Sequence[Kind],
-    sizes: Sequence[Size],
+@dataclass(frozen=True)
+class Counted:
+    """The rates of ``n`` studies of one kind and size, and the CPU seconds of a study."""
+
+    n: int
+    cpu_seconds: float
+    rows: tuple[VerdictRates, ...]
+
+
+def planned(kinds: Sequence[Kind], sizes: Sequence[Size]) -> list[tuple[Kind, Size]]:
+    """Every kind and size; where size plays no part, the first alone."""
+    return [
+        (kind, size)
+        for kind in kinds
+        for size in (sizes[:1] if kind.steered or kind.n_test else sizes)
+    ]
+
+
+def count(
+    kind: Kind,
+    size: Size,
     n: int,
     *,
     seed: int = 0,
     jobs: int = 1,
     estimators: Sequence[str] = ESTIMATORS,
     draws: Draws = DRAWS,
-) -> VerdictCheck:
-    """``n`` studies of every kind and size; where size plays no part, of the first alone."""
-    tasks = [
-        (kind, size, seed + i)
-        for kind in kinds
-        for size in (sizes[:1] if kind.steered or kind.n_test else sizes)
-        for i in range(n)
-    ]
+    progress: Progress | None = None,
+) -> Counted:
+    """The verdicts on ``n`` studies of a kind and size."""
+    tasks = [(kind, size, seed + i) for i in range(n)]
     of = partial(judge, estimators, draws)
-    if jobs == 1:
-        judged = list(map(of, tasks))
-    else:
-        with ProcessPoolExecutor(jobs) as pool:
-            judged = list(pool.map(of, tasks, chunksize=5))
+    judged = []
+    with ExitStack() as stack:
+        pool = stack.enter_context(ProcessPoolExecutor(jobs)) if jobs > 1 else None
+        for one in map(of, tasks) if pool is None else pool.map(of, tasks, chunksize=2):
+            judged.append(one)
+            if progress is not None:
+                progress(len(judged), n)
+    return Counted(n, sum(one.cpu_seconds for one in judged) / n, tuple(rates(judged)))
+
+
+def together(
+    counted: Sequence[Counted], estimators: Sequence[str] = ESTIMATORS, draws: Draws = DRAWS
+) -> VerdictCheck:
+    """The content of ``verdicts.json``."""
     return VerdictCheck(
-        draws=n,
+        draws=counted[0].n,
         n_resamples=draws.n_resamples,
         n_permutations=draws.n_permutations,
         n_random=draws.n_random,
         estimators=tuple(estimators),
-        cpu_seconds=round(sum(one.cpu_seconds for one in judged) / len(judged), 2),
-        rows=tuple(rates(judged)),
+        cpu_seconds=round(sum(one.cpu_seconds for one in counted) / len(counted), 2),
+        rows=tuple(row for one in counted for row in one.rows),
     )
+
+
+def code() -> list[str]:
+    """The SHA-256 of every file that has a say in a verdict."""
+    files = [*Path(__file__).parent.glob("planted_*.py"), Path(__file__)]
+    files += [path for room in JUDGING for path in (ROOT / "empathy_lens" / room).rglob("*.py")]
+    return [sha256_file(path) for path in sorted(files)]
 
 
 def rates(judged: Sequence[Judged]) -> list[VerdictRates]:
@@ -239,19 +286,39 @@ def main(
     only: Annotated[str, typer.Option(metavar="LIST", help="kinds of study, by name")] = "",
     sizes: Annotated[str, typer.Option(metavar="LIST", help="sizes of study: shipped, large")] = "",
     out: FileOption = None,
+    resume: ResumeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """How often is each verdict right, and how often harmful? On studies whose truth is known."""
-    with clear_errors("Run it again: nothing is kept."):
+    with clear_errors(FROM_LAST_STAGE):
         names = chosen(only, list(KINDS), "--only")
         of = chosen(sizes, list(SIZES), "--sizes")
-        result = check(
-            [KINDS[name] for name in names],
-            [SIZES[name] for name in of],
-            draws,
-            seed=seed,
-            jobs=jobs,
-        )
+        cells = planned([KINDS[name] for name in names], [SIZES[name] for name in of])
+        with (
+            progress_bars() as console,
+            Run(ROOT / RUNS / "verdicts", resume, console.announce) as run,
+        ):
+            run.begin([draws, seed])
+            files: list[str] = []
+
+            def work(kind: Kind, size: Size, name: str, file: str) -> None:
+                bar = console.progress(name)
+                run.write(file, count(kind, size, draws, seed=seed, jobs=jobs, progress=bar))
+
+            for kind, size in cells:
+                name = f"{kind.name}, {size.name}"
+                files.append(f"{name.replace(', ', '-').replace(' ', '_')}.json")
+                inputs = [
+                    asdict(kind),
+                    asdict(size),
+                    draws,
+                    seed,
+                    ESTIMATORS,
+                    asdict(DRAWS),
+                    code(),
+                ]
+                run.stage(name, inputs, files[-1:], partial(work, kind, size, name, files[-1]))
+            result = together([read_result(run.folder / file, Counted) for file in files])
         if out is None and not only and not sizes and draws >= ENOUGH:
             out = REFERENCE
         show(

@@ -97,10 +97,10 @@ def test_every_kind_says_of_every_claim_whether_it_is_true():
 @pytest.fixture(scope="module")
 def counted():
     """A small study of two kinds each, as ``--draws 1`` counts them."""
+    asked = {"estimators": ("mean_difference",), "draws": Draws(0, 300, 100, 100)}
     some = [kinds.KINDS[name] for name in ("words only", "steering that acts")]
-    return verdicts.check(
-        some, [SMALL], 1, estimators=("mean_difference",), draws=Draws(0, 300, 100, 100)
-    )
+    cells = verdicts.planned(some, [SMALL])
+    return verdicts.together([verdicts.count(*cell, 1, **asked) for cell in cells], **asked)
 
 
 def rows_of(counted, kind):
