@@ -107,7 +107,7 @@ def test_claims_of_one_card_are_corrected_together():
 def words(gain, known=0.6, **more):
     return {
         "probe": SURE,
-        "baselines": {"token_embedding": estimate(known, known - 0.1, known + 0.1)},
+        "baselines": {"token_embedding": estimate(known, known - 0.04, known + 0.04)},
         "delta_vs_baselines": {"token_embedding": gain},
         "given_words": estimate(1.0, 0.3, 1.7, p=0.001),
         **more,
