@@ -8,11 +8,12 @@ and counts the verdicts on every claim about the study's direction and the selec
 is harmful where it supports what is false or refutes what is true. The whole of it, with 200 draws
 or more, goes to ``results/reference/verdicts.json``; anything less only where ``--out`` says. Each
 kind and size is kept below ``results/runs`` as it is done, and ``--resume`` goes on behind the last
-one that the same code made.
+one that the same code made. Exit code 1: some verdict is surely harmful in more than 5%.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from collections import Counter
@@ -208,10 +209,11 @@ def together(
 
 
 def code() -> list[str]:
-    """The SHA-256 of every file that has a say in a verdict."""
-    files = [*Path(__file__).parent.glob("planted_*.py"), Path(__file__)]
+    """Everything that has a say in a verdict: SHA-256 of files, and what this one does itself."""
+    files = list(Path(__file__).parent.glob("planted_*.py"))
     files += [path for room in JUDGING for path in (ROOT / "empathy_lens" / room).rglob("*.py")]
-    return [sha256_file(path) for path in sorted(files)]
+    own = [inspect.getsource(one) for one in (judge, rulings_of, rates)]
+    return [*map(sha256_file, sorted(files)), *own]
 
 
 def rates(judged: Sequence[Judged]) -> list[VerdictRates]:
@@ -324,6 +326,8 @@ def main(
         show(
             [draws, seed, names, of], cast(dict[str, Any], to_plain(result)), as_text, out, as_json
         )
+    if any(row.harmful is not None and row.harmful.low > HARMLESS for row in result.rows):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":
