@@ -302,6 +302,7 @@ def main(
         ):
             run.begin([draws, seed])
             files: list[str] = []
+            made_by = [draws, seed, ESTIMATORS, asdict(DRAWS), code()]
 
             def work(kind: Kind, size: Size, name: str, file: str) -> None:
                 bar = console.progress(name)
@@ -310,15 +311,7 @@ def main(
             for kind, size in cells:
                 name = f"{kind.name}, {size.name}"
                 files.append(f"{name.replace(', ', '-').replace(' ', '_')}.json")
-                inputs = [
-                    asdict(kind),
-                    asdict(size),
-                    draws,
-                    seed,
-                    ESTIMATORS,
-                    asdict(DRAWS),
-                    code(),
-                ]
+                inputs = [asdict(kind), asdict(size), made_by]
                 run.stage(name, inputs, files[-1:], partial(work, kind, size, name, files[-1]))
             result = together([read_result(run.folder / file, Counted) for file in files])
         if out is None and not only and not sizes and draws >= ENOUGH:

@@ -95,8 +95,7 @@ def slopes(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Sl
         return ControlSlopes(len(means), tuple(slopes.tolist()), _bands(pushes, means), share_below)
 
     random = beside(controls.random)
-    drawn = np.array(random.mean_slopes)
-    p = float(permutation_p(mean.value, drawn)) if random.n else None
+    p = p_beside(mean, np.array(random.mean_slopes))
     return Slopes(
         by_prompt={i: float(by_prompt[i]) for i in chosen},
         mean=mean,
@@ -104,6 +103,11 @@ def slopes(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> Sl
         random=RandomSlopes(**vars(random), p=p),
         shuffled=beside(controls.shuffled),
     )
+
+
+def p_beside(mean: Estimate, drawn: Float[np.ndarray, "control"]) -> float | None:
+    """(1 + control slopes as large) / (1 + all), one-sided; None without controls."""
+    return float(permutation_p(mean.value, drawn)) if len(drawn) else None
 
 
 def _bands(

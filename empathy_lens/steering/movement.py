@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise, takewhile
 
 import numpy as np
-from jaxtyping import Float
 
-from ..stats import minimal_detectable, permutation_p
+from ..stats import minimal_detectable
 from ..types import Estimate
-from .analysis import over_prompts, slope, within_bounds
+from .analysis import over_prompts, p_beside, slope, within_bounds
 from .measured import SteeringSweep
 
 
@@ -65,18 +64,14 @@ def movement(sweep: SteeringSweep, layer: int, *, n_resamples: int = 10_000) -> 
     return Movement(
         alphas=tuple(used),
         slope=mean,
-        p_random=_share_beyond(mean, random),
+        p_random=p_beside(mean, random),
         n_random=len(random),
-        p_controls=_share_beyond(mean, slopes),
+        p_controls=p_beside(mean, slopes),
         n_controls=len(slopes),
         monotone=_monotone(sweep, layer, unharmed, n_resamples),
         n_prompts=len(sweep.reporting),
         minimal_detectable=_detectable(mean),
     )
-
-
-def _share_beyond(mean: Estimate, drawn: Float[np.ndarray, "control"]) -> float | None:
-    return float(permutation_p(mean.value, drawn)) if len(drawn) else None
 
 
 def _detectable(slope: Estimate) -> float | None:
