@@ -11,6 +11,7 @@ import pytest
 
 from empathy_lens.errors import InputError
 from empathy_lens.evidence import Evidence
+from empathy_lens.games.behaviour import OnPolicy
 from empathy_lens.results import (
     RunIdentity,
     RunSummary,
@@ -83,6 +84,15 @@ def test_what_no_figure_or_stamp_can_be_is_refused(tmp_path: Path, keys, value, 
     with pytest.raises(InputError) as error:
         read_result(path, Evidence)
     assert message in str(error.value)
+
+
+def test_own_play_without_one_of_its_rulings_is_refused(tmp_path: Path) -> None:
+    play = json.loads((RESULTS / "embedded" / "on_policy.json").read_text(encoding="utf-8"))
+    del play["verdicts"]["act"]
+    path = tmp_path / "on_policy.json"
+    path.write_text(json.dumps(play), encoding="utf-8")
+    with pytest.raises(InputError, match="verdicts: expected act, leaning, score, got leaning"):
+        read_result(path, OnPolicy)
 
 
 def test_every_fault_is_named_with_its_file_and_field(tmp_path: Path) -> None:

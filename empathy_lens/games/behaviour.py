@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ..errors import InputError
 from ..evidence.card import Ruling, Verdict
 from ..evidence.claims import OWN_ACTS, SMALLEST_CORRELATION, Part, rule_of_three
 from ..types import Direction, Estimate, Optionally
@@ -120,6 +121,13 @@ class OnPolicy:
     verdict: Optionally[Verdict] = None
     given: Optionally[str] = None
     unit: Optionally[str] = None
+
+    def __post_init__(self) -> None:
+        """Raises InputError where what is claimed is not what ``CLAIMS`` has."""
+        if set(self.verdicts) != set(CLAIMS):
+            raise InputError(
+                f"verdicts: expected {', '.join(CLAIMS)}, got {', '.join(self.verdicts) or 'none'}"
+            )
 
 
 def on_policy_result(
